@@ -1,0 +1,66 @@
+"""Judges a composed configuration before anything is built from it: its targets, its keys, its values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.check.keys import check_keys
+from common.check.problem import Problem
+from common.check.targets import check_logging, check_targets
+from common.check.values import check_values
+
+
+@dataclass
+class Declared:
+    """What Python code declares, and a configuration may therefore contain.
+
+    Attributes:
+        root_keys: The top-level keys: the parameters of `run_subtask`.
+        target_keys: For each registered `_target_`, the keys that its registered configurations declare.
+        allowed_targets: The modules and objects that the runner allows besides the standing list.
+    """
+
+    root_keys: frozenset[str]
+    target_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    allowed_targets: tuple[str, ...] = ()
+
+
+def check_config(config: DictConfig, declared: Declared) -> list[Problem]:
+    """Returns everything that is wrong with a composed configuration.
+
+    Args:
+        config: A configuration as Hydra composed it, its interpolations resolved; its node `hydra` is not judged here.
+        declared: What Python code declares.
+    """
+    tree = _plain(config)
+    tree.pop("hydra", None)
+    problems = check_targets(tree, registered=declared.target_keys, widened=declared.allowed_targets)
+    if problems:  # Nothing more may be imported on behalf of this configuration.
+        return problems
+    return check_keys(tree, declared.root_keys, declared.target_keys) + check_values(tree)
+
+
+def check_hydra(config: DictConfig, declared: Declared) -> list[Problem]:
+    """Returns everything that is wrong with Hydra's own node.
+
+    Hydra itself refuses unknown keys in the parts that it declares; what it would build from names is judged here.
+
+    Args:
+        config: The content of the key `hydra`.
+        declared: What Python code declares.
+    """
+    tree = {"hydra": _plain(config)}
+    problems = check_targets(tree, registered=declared.target_keys, widened=declared.allowed_targets)
+    for part in ("job_logging", "hydra_logging"):
+        problems += check_logging(tree["hydra"][part], f"hydra.{part}")
+    if problems:
+        return problems
+    built = {"hydra": {part: tree["hydra"][part] for part in ("launcher", "sweeper")}}
+    return check_keys(built, frozenset({"hydra"}), declared.target_keys) + check_values(built)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    tree: dict[str, Any] = OmegaConf.to_container(config, throw_on_missing=False)  # type: ignore[assignment]
+    return tree

@@ -1,0 +1,70 @@
+"""Finds keys that nothing declares, so that a slip of the pen never becomes a setting that has no effect."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.check.problem import Problem
+from common.check.tree import INSTANTIATION_KEYS, join, parameters_of, target_of
+from common.utils.misc import nearest
+
+
+def check_keys(
+    tree: dict[str, Any], root_keys: frozenset[str], target_keys: Mapping[str, frozenset[str]]
+) -> list[Problem]:
+    """Returns a problem for each key that no configuration declares, with the nearest declared one.
+
+    Args:
+        tree: A configuration as plain containers.
+        root_keys: The top-level keys.
+        target_keys: For each registered target, the keys that its registered configurations declare.
+    """
+    declared: list[str] = []
+    unknown: list[str] = []
+    for path, known in _walk(tree, "", root_keys, target_keys):
+        (declared if known else unknown).append(path)
+    return [Problem(path, _describe(path, declared)) for path in unknown]
+
+
+def _walk(
+    node: dict[str, Any], path: str, keys: frozenset[str] | None, target_keys: Mapping[str, frozenset[str]]
+) -> Iterator[tuple[str, bool]]:
+    """Yields each key's path, and whether it is declared. `keys` is None where every key is free."""
+    if keys is not None:
+        yield from ((join(path, key), True) for key in keys)
+    for key, value in node.items():
+        if keys is not None and key not in keys and key not in INSTANTIATION_KEYS:
+            yield join(path, key), False
+        else:
+            yield from _walk_value(value, join(path, key), target_keys)
+
+
+def _walk_value(value: Any, path: str, target_keys: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, bool]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _walk_value(item, f"{path}[{index}]", target_keys)
+    elif isinstance(value, dict):
+        yield from _walk(value, path, declared_keys(value, target_keys), target_keys)
+
+
+def declared_keys(node: dict[str, Any], target_keys: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
+    """Returns the keys that a node may have, or None where it may have any: a mapping that builds nothing."""
+    target = target_of(node)
+    if target is None:
+        return None
+    parameters = parameters_of(target)
+    registered = target_keys.get(str(node.get("_target_")))
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if takes_any and registered is None:
+        return None
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = {name for name, parameter in parameters.items() if parameter.kind not in variadic}
+    return frozenset(named) | (registered or frozenset())
+
+
+def _describe(path: str, declared: list[str]) -> str:
+    if path == "task":
+        return "The task file's content landed under the key 'task': its first line must be '# @package _global_'."
+    meant = nearest(path, declared)
+    hint = f" Did you mean {meant}?" if meant else ""
+    return f"No configuration declares the key {path}.{hint}"

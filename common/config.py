@@ -1,0 +1,75 @@
+"""What every subtask configures, whichever engine runs it."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from hydra.conf import HydraConf, JobConf, RunMode, SweepDir
+
+from common.utils.beartype import ge, not_empty
+
+Device = Literal["cpu", "gpu"]
+"""Where the numbers are crunched. `gpu` is any accelerator that PyTorch drives through its CUDA or ROCm build."""
+
+
+@dataclass
+class BaseSubtaskConfig:
+    """Settings of one subtask: a plain run, or one point of a sweep.
+
+    Relative paths start where the command was typed, and are stored absolute.
+
+    Attributes:
+        seed: Seeds Python, NumPy, torch and the order of the data.
+        device: `cpu` or `gpu`.
+        data_dir: Where datasets lie and are downloaded to.
+        output_dir: The run's folder, chosen by the launcher; not for setting by hand.
+        compile: Whether the network is compiled with `torch.compile`.
+        ckpt_path: A checkpoint to start from; null starts afresh.
+        preflight_only: Whether to stop after the configuration was checked.
+    """
+
+    seed: Annotated[int, ge(0)] = 0
+    device: Device = "cpu"
+    data_dir: Annotated[str, not_empty()] = "${oc.env:AI_RESEARCH_PATH}/data/"
+    output_dir: str = "${hydra:runtime.output_dir}"
+    compile: bool = False
+    ckpt_path: Annotated[str, not_empty()] | None = None
+    preflight_only: bool = False
+
+
+PATH_KEYS = ("config.data_dir", "config.output_dir", "config.ckpt_path")
+"""Keys whose relative values start where the command was typed."""
+
+
+def _defaults() -> list[Any]:
+    return [
+        {"output": "default"},
+        {"launcher": "local"},
+        {"sweeper": "grid"},
+        {"help": "default"},
+        {"hydra_help": "default"},
+        {"hydra_logging": "quiet"},
+        {"job_logging": "run"},
+        {"callbacks": None},
+        {"env": "default"},
+        "_self_",
+    ]
+
+
+@dataclass
+class BaseHydraConfig(HydraConf):
+    """Hydra's own settings.
+
+    Hydra honours a launcher only in MULTIRUN mode, so that is always the mode; a comma in a value sweeps, with or
+    without `-m`.
+
+    Attributes:
+        defaults: Which of Hydra's own groups are used.
+        mode: Always MULTIRUN.
+        sweep: Where outputs go; `common/launch` makes the folder, and its name unique.
+        job: Its name is the task's; the run's log is named after it.
+    """
+
+    defaults: list[Any] = field(default_factory=_defaults)
+    mode: RunMode | None = RunMode.MULTIRUN
+    sweep: SweepDir = field(default_factory=lambda: SweepDir(dir="???", subdir="."))
+    job: JobConf = field(default_factory=lambda: JobConf(chdir=False))

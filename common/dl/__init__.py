@@ -1,0 +1,1 @@
+"""Deep learning: the training loop that every deep-learning project shares, and what plugs into it."""

@@ -1,0 +1,56 @@
+"""What a deep-learning subtask configures beyond the common settings, and which groups a task picks from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from common.config import BaseSubtaskConfig
+
+
+@dataclass
+class DeepLearningSubtaskConfig(BaseSubtaskConfig):
+    """Settings of one deep-learning subtask.
+
+    Attributes:
+        evaluate_only: Whether to validate and test the checkpoint `ckpt_path`, without fitting.
+    """
+
+    evaluate_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks what no single field can tell.
+
+        Raises:
+            ValueError: there is nothing to evaluate.
+        """
+        if self.evaluate_only and self.ckpt_path is None:
+            raise ValueError("config.evaluate_only=true needs the checkpoint to evaluate: config.ckpt_path=<a file>.")
+
+
+def _defaults() -> list[Any]:
+    return [
+        "_self_",
+        {"trainer": "base"},
+        {"datamodule": MISSING},
+        {"litmodule": MISSING},
+        {"litmodule/nnmodule": "fnn"},
+        {"litmodule/optimizer": "adamw"},
+        {"litmodule/scheduler": "constant"},
+        {"logger": "wandb"},
+        {"callbacks": "none"},
+        {"task": MISSING},
+    ]
+
+
+@dataclass
+class DeepLearningTaskConfig:
+    """The primary configuration: the groups that a task file picks from, with their defaults.
+
+    Attributes:
+        defaults: One entry for each group; a task file replaces an entry by `override /<group>: <name>`.
+        config: The settings of each subtask.
+    """
+
+    defaults: list[Any] = field(default_factory=_defaults)
+    config: Any = MISSING

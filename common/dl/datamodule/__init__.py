@@ -1,0 +1,1 @@
+"""Data modules: what every project's data shares."""

@@ -1,0 +1,183 @@
+"""The base of every data module."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sized
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch.distributed
+from hydra_zen import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from common.config import Device
+from common.dl.datamodule.in_memory import InMemoryDataset
+from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
+from common.utils.beartype import ge, not_empty
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass
+class BaseDataModuleConfig:
+    """Configures a data module.
+
+    Attributes:
+        data_dir: Where the data lies, or is downloaded to.
+        device: `cpu` or `gpu`.
+        seed: Fixes the split of the data and the order of batches.
+        max_per_device_batch_size: Upper bound when the batch size is chosen automatically; null sets none.
+        fixed_per_device_batch_size: The batch size; null chooses one automatically.
+        max_per_device_num_workers: Upper bound when the number of data-loading workers is chosen automatically; null
+            sets none beyond the CPUs that the job was given.
+        fixed_per_device_num_workers: The number of workers, 0 for none; null chooses one automatically.
+    """
+
+    data_dir: Annotated[str, not_empty()]
+    device: Device = "cpu"
+    seed: Annotated[int, ge(0)] = 0
+    max_per_device_batch_size: Annotated[int, ge(1)] | None = None
+    fixed_per_device_batch_size: Annotated[int, ge(1)] | None = None
+    max_per_device_num_workers: Annotated[int, ge(0)] | None = None
+    fixed_per_device_num_workers: Annotated[int, ge(0)] | None = None
+
+
+@dataclass
+class Datasets:
+    """The datasets of a data module.
+
+    Attributes:
+        train: None until `setup` has filled it.
+        val: None until `setup` has filled it.
+        test: None for data that has no test set.
+    """
+
+    train: Dataset[Any] | None = None
+    val: Dataset[Any] | None = None
+    test: Dataset[Any] | None = None
+
+
+class BaseDataModule(LightningDataModule, ABC):
+    """Serves batches; a subclass says where the data comes from.
+
+    A subclass writes `prepare_data` (download, once per machine) and `setup` (fill `self.datasets`), and, where batches
+    need it, `transform_batch`.
+
+    Args:
+        config: See the config's own fields.
+        dataloader: A partial of torch's `DataLoader`. Its keys hold for data served from memory too.
+    """
+
+    owned_dataloader_keys: ClassVar[tuple[str, ...]] = (
+        "dataset",
+        "batch_size",
+        "sampler",
+        "batch_sampler",
+        "num_workers",
+        "generator",
+    )
+
+    def __init__(self, config: BaseDataModuleConfig, dataloader: partial[DataLoader[Any]]) -> None:
+        super().__init__()
+        self.config = config
+        self.dataloader = dataloader
+        self.datasets = Datasets()
+        self.per_device_batch_size = config.fixed_per_device_batch_size or 1
+        self.per_device_num_workers = config.fixed_per_device_num_workers or 0
+
+    @classmethod
+    def settle(cls, node: DictConfig) -> None:
+        """Prepares the data, and writes what was found into the data module's configuration.
+
+        Args:
+            node: The data module's node of the configuration, changed in place.
+        """
+        datamodule: BaseDataModule = instantiate(node)()
+        datamodule.prepare_data()
+        for config_field in fields(datamodule.config):
+            found = getattr(datamodule.config, config_field.name)
+            if found != node.config[config_field.name]:
+                node.config[config_field.name] = found
+
+    @abstractmethod
+    def prepare_data(self) -> None:
+        """Downloads or checks the data. Sets in `self.config` what `auto` turned out to mean."""
+
+    @abstractmethod
+    def setup(self, stage: str | None = None) -> None:
+        """Fills `self.datasets`."""
+
+    def transform_batch(self, batch: Any, split: Split) -> Any:
+        """Turns a batch, already on its device, into what the network takes: normalisation, augmentation.
+
+        Args:
+            batch: As the dataset gave it.
+            split: Which data it comes from; augmentations are for `train`.
+        """
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lightning's hook for `transform_batch`."""
+        trainer = self.trainer
+        is_training = trainer is not None and trainer.training
+        is_testing = trainer is not None and trainer.testing
+        return self.transform_batch(batch, "train" if is_training else "test" if is_testing else "val")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Returns the loader of the training set."""
+        return self.make_dataloader("train")
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Returns the loader of the validation set."""
+        return self.make_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Returns the loader of the test set."""
+        return self.make_dataloader("test")
+
+    def make_dataloader(self, split: Split) -> DataLoader[Any]:
+        """Returns a loader whose batches are a pure function of (seed, epoch).
+
+        Args:
+            split: Which dataset to serve.
+
+        Raises:
+            ValueError: `setup` left that dataset empty.
+        """
+        dataset = getattr(self.datasets, split)
+        if dataset is None:
+            raise ValueError(f"{type(self).__name__}.setup() did not fill self.datasets.{split}.")
+        sampler = self._sampler(dataset, split)
+        keys = {
+            key: value
+            for key, value in self.dataloader.keywords.items()
+            if key not in (*self.owned_dataloader_keys, "shuffle", "drop_last")
+        }
+        if self.per_device_num_workers == 0:  # Torch refuses these where there are no workers.
+            keys |= {"prefetch_factor": None, "persistent_workers": False, "timeout": 0, "multiprocessing_context": None}
+        in_memory = isinstance(dataset, InMemoryDataset)
+        return self.dataloader.func(
+            dataset,
+            **keys,
+            **({"sampler": sampler, "batch_size": None} if in_memory else {"batch_sampler": sampler}),
+            num_workers=self.per_device_num_workers,
+            generator=sampler.workers_generator,
+        )
+
+    def _sampler(self, dataset: Dataset[Any], split: Split) -> EpochBatchSampler:
+        assert isinstance(dataset, Sized)
+        is_overfitting = self.trainer is not None and self.trainer.overfit_batches > 0
+        shuffle = split == "train" and self.dataloader.keywords.get("shuffle") is not False and not is_overfitting
+        is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler_class = EpochBatchSampler if shuffle else InOrderBatchSampler
+        return sampler_class(
+            len(dataset),
+            self.per_device_batch_size,
+            shuffle=shuffle,
+            drop_last=split == "train" and bool(self.dataloader.keywords.get("drop_last")),
+            seed=self.config.seed,
+            rank=torch.distributed.get_rank() if is_distributed else 0,
+            num_ranks=torch.distributed.get_world_size() if is_distributed else 1,
+        )

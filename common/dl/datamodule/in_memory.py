@@ -1,0 +1,29 @@
+"""Data that fits in memory: a batch is one indexing operation, with no Python work per sample."""
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class InMemoryDataset(Dataset[tuple[Tensor, ...]]):
+    """Tensors whose first axis counts samples. A list of indices gives a whole batch.
+
+    Args:
+        *tensors: For example images and labels, of the same length.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        lengths = [len(tensor) for tensor in tensors]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"The tensors of a dataset must have one length; received {lengths}.")
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        """Returns the number of samples."""
+        return len(self.tensors[0])
+
+    def __getitem__(self, indices: int | list[int]) -> tuple[Tensor, ...]:
+        """Returns one sample, or the batch of several."""
+        return tuple(tensor[indices] for tensor in self.tensors)

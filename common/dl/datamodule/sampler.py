@@ -1,0 +1,101 @@
+"""The order of batches: a pure function of the seed and the epoch."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler, SequentialSampler
+
+
+class EpochBatchSampler(Sampler[list[int]]):
+    """Yields the indices of each batch of one epoch.
+
+    The order depends on the seed and on the epoch alone: not on earlier epochs, on other random numbers drawn, or on how
+    many workers load the data. With several ranks, each yields its slice of every global batch.
+
+    Lightning calls `set_epoch` before each epoch.
+
+    Attributes:
+        workers_generator: Gives a loader's workers their seeds, which also follow from (seed, epoch) alone; without it
+            torch would draw them from the run's own random state.
+
+    Args:
+        num_samples: How many samples the dataset has.
+        batch_size: Samples per batch and rank.
+        shuffle: Whether the order changes from epoch to epoch; otherwise it is the dataset's own.
+        drop_last: Whether an incomplete last batch is left out.
+        seed: Any whole number from 0.
+        rank: This process's number, from 0.
+        num_ranks: How many processes share each global batch.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.workers_generator = torch.Generator()
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order is yielded next."""
+        self.epoch = epoch
+        self.workers_generator.manual_seed(order_seed(self.seed, epoch))
+
+    @property
+    def sampler(self) -> "EpochBatchSampler":
+        """Where Lightning looks for `set_epoch` when this stands as a loader's `batch_sampler`."""
+        return self
+
+    def __len__(self) -> int:
+        """Returns the number of batches in an epoch, the same on every rank."""
+        global_batch_size = self.batch_size * self.num_ranks
+        whole, rest = divmod(self.num_samples, global_batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields one epoch's batches."""
+        order = self._order()
+        global_batch_size = self.batch_size * self.num_ranks
+        for index in range(len(self)):
+            batch = order[index * global_batch_size : (index + 1) * global_batch_size]
+            yield self._slice(batch).tolist()
+
+    def _order(self) -> torch.Tensor:
+        if not self.shuffle:
+            return torch.arange(self.num_samples)
+        generator = torch.Generator().manual_seed(order_seed(self.seed, self.epoch))
+        return torch.randperm(self.num_samples, generator=generator)
+
+    def _slice(self, batch: torch.Tensor) -> torch.Tensor:
+        """Returns this rank's part of a global batch; a rank never gets less than one sample."""
+        parts = torch.tensor_split(batch, self.num_ranks)
+        return parts[self.rank] if len(parts[self.rank]) else batch[-1:]
+
+
+class InOrderBatchSampler(EpochBatchSampler, SequentialSampler):
+    """Yields batches in the dataset's own order, and says so in a way that Lightning's `overfit_batches` understands."""
+
+
+def order_seed(seed: int, epoch: int) -> int:
+    """Mixes seed and epoch so that neighbouring ones share nothing (the finaliser of SplitMix64).
+
+    Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", section 5.
+    """
+    mask = 2**64 - 1
+    mixed = (seed * 0x9E3779B97F4A7C15 + epoch + 1) & mask
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
+    return (mixed ^ (mixed >> 31)) % 2**63

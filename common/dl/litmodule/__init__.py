@@ -1,0 +1,1 @@
+"""Lightning modules: how a network is trained, whatever the network."""

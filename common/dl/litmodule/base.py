@@ -1,0 +1,244 @@
+"""The base of every Lightning module."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from common.utils.beartype import ge
+
+Stage = Literal["train", "val", "test"]
+
+INIT_PARAMETERS = ("config", "nnmodule", "optimizer", "scheduler")
+
+
+@dataclass
+class BaseLitModuleConfig:
+    """Configures a Lightning module.
+
+    Attributes:
+        wandb_train_log_interval: Training steps between two tables of samples sent to W&B.
+        wandb_num_samples: Samples per table; 0 sends none.
+    """
+
+    wandb_train_log_interval: Annotated[int, ge(1)] = 500
+    wandb_num_samples: Annotated[int, ge(0)] = 3
+
+
+class BaseLitModule(LightningModule, ABC):
+    """Trains, validates and tests a network; a subclass writes `step`.
+
+    Args:
+        config: See the config's own fields.
+        nnmodule: The network.
+        optimizer: Takes the parameters.
+        scheduler: Takes the optimiser; stepped once per optimiser step.
+
+    Attributes:
+        stage: Which of training, validation and testing `step` is called for.
+        curr_train_step: Training steps taken, also across continuations.
+        curr_val_epoch: Validation epochs completed, also across continuations.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a subclass whose `__init__` drops the base's arguments.
+
+        Raises:
+            TypeError: arguments are missing; the text has the line to write.
+        """
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in cls.__dict__:
+            return
+        parameters = inspect.signature(cls.__dict__["__init__"]).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        missing = [name for name in INIT_PARAMETERS if name not in parameters and not takes_any]
+        if missing:
+            raise TypeError(
+                f"{cls.__module__}.{cls.__qualname__}.__init__() drops {', '.join(missing)}. Write:\n"
+                f"    def __init__(self, config, nnmodule, optimizer, scheduler, ...):\n"
+                f"        super().__init__(config, nnmodule, optimizer, scheduler)\n"
+                "or no __init__ at all."
+            )
+
+    def __init__(
+        self,
+        config: BaseLitModuleConfig,
+        nnmodule: nn.Module,
+        optimizer: partial[Optimizer],
+        scheduler: partial[LRScheduler],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.nnmodule = nnmodule
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.stage: Stage = "train"
+        self.curr_train_step = 0
+        self.curr_val_epoch = 0
+        self._is_first_batch = False
+        self._samples: Mapping[str, Tensor] | None = None
+        self._tables: dict[str, Any] = {}
+
+    @abstractmethod
+    def step(self, batch: Any, batch_idx: int) -> Tensor | Mapping[str, Any]:
+        """Computes the loss of a batch; `self.stage` tells what for.
+
+        Args:
+            batch: What the data module serves.
+            batch_idx: The batch's number in its epoch, from 0.
+
+        Returns:
+            The loss, or a mapping with the key `loss` whose other entries (tensors or torchmetrics) are logged.
+        """
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Computes the loss of a training batch."""
+        self.stage = "train"
+        loss = self._run_step(batch, batch_idx)
+        self.curr_train_step += 1
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs the loss and the metrics of a validation batch."""
+        self.stage = "val"
+        self._run_step(batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs the loss and the metrics of a test batch."""
+        self.stage = "test"
+        self._run_step(batch, batch_idx)
+
+    def configure_optimizers(self) -> Any:
+        """Builds the optimiser, and the scheduler, stepped once per optimiser step."""
+        optimizer = self.optimizer(self.parameters())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},
+        }
+
+    def on_validation_epoch_end(self) -> None:
+        """Counts the epoch; Lightning's check before the first step is none."""
+        if not self.trainer.sanity_checking:
+            self.curr_val_epoch += 1
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the counters to a checkpoint."""
+        checkpoint["curr_train_step"] = self.curr_train_step
+        checkpoint["curr_val_epoch"] = self.curr_val_epoch
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the counters from a checkpoint."""
+        self.curr_train_step = checkpoint["curr_train_step"]
+        self.curr_val_epoch = checkpoint["curr_val_epoch"]
+
+    @property
+    def is_logging_step(self) -> bool:
+        """Whether what this step logs will be written: every step outside training, each n-th within it."""
+        if self._trainer is None:
+            return False
+        if self.stage != "train":
+            return True
+        return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether `step` should hand samples to `keep_samples`."""
+        if self.config.wandb_num_samples == 0 or self._trainer is None or self.trainer.sanity_checking:
+            return False
+        if self.stage == "train":
+            is_due = self.curr_train_step % self.config.wandb_train_log_interval == 0
+        else:
+            is_due = self.stage == "val" and self._is_first_batch
+        return is_due and self._wandb_run is not None
+
+    def keep_samples(self, **columns: Tensor) -> None:
+        """Keeps the first samples of a batch for W&B.
+
+        Args:
+            **columns: One tensor per column of the table; its first axis counts samples.
+        """
+        count = self.config.wandb_num_samples
+        self._samples = {name: column[:count].detach().cpu() for name, column in columns.items()}
+
+    def view_sample(self, name: str, value: Tensor) -> Any:
+        """Returns one cell of a table of samples as W&B should show it.
+
+        Args:
+            name: The column's name.
+            value: The sample's value in that column.
+        """
+        return value.tolist()
+
+    def save_plots(self, batch: Any, folder: Path) -> list[Path]:
+        """Draws what the trained network makes of a batch.
+
+        Args:
+            batch: From the test set, or the validation set where there is none; on the network's device.
+            folder: Where PNG files go.
+
+        Returns:
+            The files written.
+        """
+        return []
+
+    def _run_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self._is_first_batch = batch_idx == 0
+        output = self.step(batch, batch_idx)
+        logged = dict(output) if isinstance(output, Mapping) else {"loss": output}
+        if self.is_logging_step:
+            self._log(logged, batch)
+        if self._samples is not None:
+            self._send_samples()
+        loss: Tensor = logged["loss"]
+        return loss
+
+    def _log(self, logged: Mapping[str, Any], batch: Any) -> None:
+        is_training = self.stage == "train"
+        self.log_dict(
+            {f"{self.stage}/{name}": value for name, value in logged.items()},
+            on_step=is_training,
+            on_epoch=not is_training,
+            prog_bar=True,
+            batch_size=_batch_size(batch),
+            sync_dist=not is_training,
+        )
+
+    def _send_samples(self) -> None:
+        """Adds the kept samples to the stage's table of samples, and sends what is new."""
+        import wandb
+
+        assert self._samples is not None and self._wandb_run is not None
+        samples, self._samples = self._samples, None
+        name = f"{self.stage}/samples"
+        columns = ["step", *samples]
+        if name not in self._tables:
+            self._tables[name] = wandb.Table(columns=columns, log_mode="INCREMENTAL")
+        for row in zip(*samples.values(), strict=True):
+            cells = [self.view_sample(column, value) for column, value in zip(samples, row, strict=True)]
+            self._tables[name].add_data(self.curr_train_step, *cells)
+        self._wandb_run.log({name: self._tables[name], "trainer/global_step": self.trainer.global_step})
+
+    @property
+    def _wandb_run(self) -> Any:
+        """The W&B run that this process logs to, or None."""
+        from pytorch_lightning.loggers import WandbLogger
+
+        loggers = [logger for logger in self.trainer.loggers if isinstance(logger, WandbLogger)]
+        return loggers[0].experiment if loggers and self.trainer.is_global_zero else None
+
+
+def _batch_size(batch: Any) -> int:
+    """Returns the number of samples in a batch: the length of its first tensor."""
+    if isinstance(batch, Tensor):
+        return len(batch)
+    values = batch.values() if isinstance(batch, Mapping) else batch
+    return next(len(value) for value in values if isinstance(value, torch.Tensor))

@@ -1,0 +1,31 @@
+"""Registers the trainer, the callbacks, and what the folders below register."""
+
+from hydra_zen import ZenStore, builds
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+
+from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
+from common.dl.litmodule.store import store_configs as store_litmodule_configs
+from common.utils.hydra_zen import generate_config, generate_config_partial
+
+
+def store_configs(store: ZenStore) -> None:
+    """Registers everything that a deep-learning task picks from, except the project's own modules."""
+    store(DeepLearningTaskConfig(config=generate_config(DeepLearningSubtaskConfig)), name="config")
+    store(
+        generate_config_partial(
+            Trainer,
+            accelerator="${config.device}",
+            default_root_dir="${config.output_dir}/lightning/",
+            gradient_clip_val=1.0,
+        ),
+        group="trainer",
+        name="base",
+    )
+    store(builds(dict), group="callbacks", name="none")
+    store(
+        builds(dict, early_stopping=generate_config(EarlyStopping, monitor="val/loss")),
+        group="callbacks",
+        name="early_stopping",
+    )
+    store_litmodule_configs(store)

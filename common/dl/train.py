@@ -1,0 +1,111 @@
+"""The one training loop that every deep-learning project shares."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.datamodule.base import BaseDataModule
+from common.dl.litmodule.base import BaseLitModule
+from common.dl.utils.lightning import instantiate_trainer
+from common.dl.utils.noise import silence_noise
+from common.dl.utils.seed import seed_everything
+from common.dl.utils.wandb import instantiate_logger
+from common.run.checkpoint import BEST, FOLDER_NAME, read_checkpoint
+from common.run.plots import plot_curves
+from common.run.summary import print_summary
+from common.utils.wandb import sync_command
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    trainer: partial[Trainer],
+    datamodule: partial[BaseDataModule],
+    litmodule: partial[BaseLitModule],
+    logger: partial[Logger],
+    callbacks: dict[str, Callback],
+    config: DeepLearningSubtaskConfig,
+) -> float:
+    """Fits, validates, and tests where there is a test set.
+
+    What is validated and tested, and what `common.run.load` returns, is the network with the best validation loss.
+
+    Args:
+        trainer: Builds the trainer.
+        datamodule: Builds the data module.
+        litmodule: Builds the Lightning module. Its network is a part of it already: seed before building that.
+        logger: Builds the logger beside `metrics.csv`.
+        callbacks: Further callbacks, by name.
+        config: The subtask's settings.
+
+    Returns:
+        The validation loss.
+    """
+    silence_noise()
+    seed_everything(config.seed)
+    folder = Path(config.output_dir)
+    live_logger = instantiate_logger(logger, folder)
+    live_trainer = instantiate_trainer(trainer, live_logger, callbacks, config)
+    data, module = datamodule(), litmodule()
+    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.parameters()):,}")
+    if config.evaluate_only:
+        module.load_state_dict(read_checkpoint(Path(str(config.ckpt_path)))["state_dict"])
+    else:
+        live_trainer.fit(module, datamodule=data, ckpt_path=config.ckpt_path, weights_only=True)
+        if (folder / FOLDER_NAME / BEST).is_file():
+            module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
+    metrics = evaluate(live_trainer, module, data)
+    plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
+    print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
+    return metrics["val/loss"]
+
+
+def evaluate(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataModule) -> dict[str, float]:
+    """Validates, and tests where there is a test set.
+
+    Args:
+        trainer: The run's trainer.
+        litmodule: Holds the network to evaluate.
+        datamodule: Holds the data.
+
+    Returns:
+        The metrics by name.
+    """
+    metrics: dict[str, float] = dict(trainer.validate(litmodule, datamodule=datamodule, verbose=False)[0])
+    if datamodule.datasets.test is not None:
+        metrics |= trainer.test(litmodule, datamodule=datamodule, verbose=False)[0]
+    return metrics
+
+
+def finish_logger(logger: Logger, folder: Path) -> str | None:
+    """Ends the W&B run.
+
+    Args:
+        logger: The run's logger.
+        folder: The run's folder.
+
+    Returns:
+        Where to see the run, or how to upload it; None where W&B is off.
+    """
+    if not isinstance(logger, WandbLogger):
+        return None
+    run = logger.experiment
+    address: Any = run.url
+    run.finish()
+    return str(address) if address else sync_command(folder)
+
+
+def _plot_samples(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataModule, folder: Path) -> list[Path]:
+    split: Any = "test" if datamodule.datasets.test is not None else "val"
+    batch = next(iter(datamodule.make_dataloader(split)))
+    device = trainer.strategy.root_device
+    batch = datamodule.transform_batch(datamodule.transfer_batch_to_device(batch, device, 0), split)
+    litmodule.to(device).eval()
+    with torch.no_grad():
+        return litmodule.save_plots(batch, folder)

@@ -1,0 +1,138 @@
+"""Builds the trainer, and chooses batch size and number of workers."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.utilities.distributed import _distributed_is_initialized
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+
+import torch
+import torch.distributed
+from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.datamodule.base import BaseDataModule
+from common.dl.datamodule.in_memory import InMemoryDataset
+from common.dl.litmodule.base import BaseLitModule
+from common.dl.utils.checkpoint import AtomicCheckpointIO
+from common.dl.utils.compilation import compile_network
+from common.dl.utils.logger import MetricsFileLogger
+from common.dl.utils.progress import ProgressBar
+from common.dl.utils.tuning import fastest_batch_size, num_workers_to_keep_up
+from common.run.checkpoint import BEST, FOLDER_NAME, LAST
+
+log = logging.getLogger(__name__)
+
+
+def instantiate_trainer(
+    trainer: partial[Trainer],
+    logger: Logger,
+    callbacks: dict[str, Callback],
+    config: DeepLearningSubtaskConfig,
+) -> Trainer:
+    """Builds the trainer, with the parts that every run has.
+
+    Args:
+        trainer: The configured partial.
+        logger: Logs beside `metrics.csv`.
+        callbacks: The task's own, by name.
+        config: The subtask's settings.
+    """
+    folder = Path(config.output_dir)
+    checkpoints = ModelCheckpoint(
+        dirpath=folder / FOLDER_NAME,
+        filename=Path(BEST).stem,
+        monitor="val/loss",
+        save_last=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    checkpoints.CHECKPOINT_NAME_LAST = Path(LAST).stem
+    shows_progress = trainer.keywords.get("enable_progress_bar") is not False
+    own: list[Callback] = [checkpoints, Preparation(config)] + ([ProgressBar()] if shows_progress else [])
+    given = trainer.keywords.get("callbacks") or []
+    return trainer(
+        logger=[MetricsFileLogger(folder), logger],
+        callbacks=[*own, *callbacks.values(), *(given if isinstance(given, list) else [given])],
+        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # The data module's sampler knows the ranks.
+        enable_model_summary=False,
+    )
+
+
+class Preparation(Callback):
+    """Chooses batch size and workers, and compiles, once the data is there and the ranks can talk to each other.
+
+    Args:
+        config: The subtask's settings.
+    """
+
+    def __init__(self, config: DeepLearningSubtaskConfig) -> None:
+        self.config = config
+        self.is_done = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Lightning's hook before a network is first used."""
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, and declares it nowhere.
+        if self.is_done or not isinstance(pl_module, BaseLitModule) or not isinstance(datamodule, BaseDataModule):
+            return
+        self.is_done = True
+        set_batch_size_and_num_workers(pl_module, datamodule, trainer.strategy.root_device)
+        if self.config.compile:
+            compile_network(pl_module, datamodule, trainer.strategy.root_device)
+
+
+def set_batch_size_and_num_workers(litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device) -> None:
+    """Takes the configured batch size and number of workers, or chooses them; logs what was chosen and why.
+
+    On several ranks, all use the smallest batch size and the largest number of workers that any of them chose.
+
+    Args:
+        litmodule: Tried out on a copy, on a GPU; not changed.
+        datamodule: Receives the choice. Its `setup` has been called.
+        device: Where the network will run.
+    """
+    batch_size, why = _choose_batch_size(litmodule, datamodule, device)
+    datamodule.per_device_batch_size = -_max_over_ranks(-batch_size)
+    log.info("Batch size: %d per device (%s).", datamodule.per_device_batch_size, why)
+    num_workers, why = _choose_num_workers(litmodule, datamodule, device)
+    datamodule.per_device_num_workers = _max_over_ranks(num_workers)
+    log.info("Data-loading workers: %d (%s).", datamodule.per_device_num_workers, why)
+
+
+def _choose_batch_size(
+    litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device
+) -> tuple[int, str]:
+    config = datamodule.config
+    if config.fixed_per_device_batch_size is not None:
+        return config.fixed_per_device_batch_size, "fixed in the configuration"
+    num_samples = len(datamodule.datasets.train)  # type: ignore[arg-type]  # setup() has filled it.
+    limit = min(config.max_per_device_batch_size or num_samples, num_samples)
+    if device.type == "cpu":
+        return max(1, min(num_samples // 100, limit)), f"1 % of {num_samples:,} training samples, at most {limit:,}"
+    return fastest_batch_size(litmodule, datamodule, device, limit), f"the fastest that fits, at most {limit:,}"
+
+
+def _choose_num_workers(
+    litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device
+) -> tuple[int, str]:
+    config = datamodule.config
+    if config.fixed_per_device_num_workers is not None:
+        return config.fixed_per_device_num_workers, "fixed in the configuration"
+    if isinstance(datamodule.datasets.train, InMemoryDataset):
+        return 0, "the data lies in memory"
+    limit = torch.get_num_threads()  # The launcher gives torch as many threads as the job has CPUs.
+    if config.max_per_device_num_workers is not None:
+        limit = min(limit, config.max_per_device_num_workers)
+    wanted = num_workers_to_keep_up(litmodule, datamodule, device)
+    return min(wanted, limit), f"{wanted} keep the device busy, {limit} allowed"
+
+
+def _max_over_ranks(value: int) -> int:
+    if not _distributed_is_initialized():
+        return value
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return max(values)

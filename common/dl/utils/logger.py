@@ -1,0 +1,54 @@
+"""The Lightning logger behind which `metrics.csv` is written."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from common.run.metrics import MetricsFile
+
+
+class MetricsFileLogger(Logger):
+    """Writes every logged scalar to `metrics.csv`.
+
+    Lightning's own `CSVLogger` empties the file when a second process opens it.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.file = MetricsFile(folder)
+
+    @property
+    def name(self) -> str | None:
+        """No name: the file has a fixed place."""
+        return None
+
+    @property
+    def version(self) -> str | None:
+        """No version: the file has a fixed place."""
+        return None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> MetricsFile:
+        """Returns the file."""
+        return self.file
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Appends a row."""
+        self.file.append(metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the configuration lies in `.hydra/`."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Closes the file."""
+        self.file.close()

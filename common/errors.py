@@ -1,0 +1,95 @@
+"""The errors that a person can meet, and the one place that prints them.
+
+Exit statuses: 2 for a mistake in the command or the configuration, 1 for a run that failed, 130 for Ctrl-C.
+The traceback is shown with `HYDRA_FULL_ERROR=1`, and is always in the run's log.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL_ERROR_VARIABLE = "HYDRA_FULL_ERROR"
+
+
+class AIResearchError(Exception):
+    """An error whose message is all that a person needs: what is wrong, what was received, what to do."""
+
+    exit_status = 1
+
+
+class ConfigError(AIResearchError):
+    """A mistake in the command, the configuration or the surroundings, found before anything has started."""
+
+    exit_status = 2
+
+
+class RunError(AIResearchError):
+    """A run that started and could not go on."""
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Turns whatever is raised inside into one short message on stderr and the right exit status.
+
+    Hydra prints errors by itself, always with status 1, unless `HYDRA_FULL_ERROR` is set; so that is set while the
+    block runs, and only a person who had set it before sees the traceback.
+    """
+    before = os.environ.get(FULL_ERROR_VARIABLE)
+    os.environ[FULL_ERROR_VARIABLE] = "1"
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if before == "1":
+            traceback.print_exc()
+        else:
+            print(f"\n{message_of(error)}", file=sys.stderr)
+        sys.exit(exit_status_of(error))
+    finally:
+        if before is None:
+            os.environ.pop(FULL_ERROR_VARIABLE, None)
+        else:
+            os.environ[FULL_ERROR_VARIABLE] = before
+
+
+def exit_status_of(error: BaseException) -> int:
+    """Returns the process's exit status for an error: Hydra's own errors are mistakes in the command."""
+    from hydra.errors import HydraException, InstantiationException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, AIResearchError):
+        return error.exit_status
+    if isinstance(error, InstantiationException):
+        return exit_status_of(error.__cause__) if isinstance(error.__cause__, AIResearchError) else 1
+    return 2 if isinstance(error, HydraException | OmegaConfBaseException) else 1
+
+
+def message_of(error: BaseException) -> str:
+    """Returns what a person should read about an error, without a traceback."""
+    from hydra.errors import HydraException, InstantiationException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, AIResearchError):
+        return f"Error: {error}"
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        key = str(error).rpartition("full_key: ")[2]
+        return f"{message_of(error.__cause__)}\n  while building {key}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        return "Error: " + "\n".join(str(part) for part in (error, cause) if part is not None and str(part))
+    return (
+        f"Error: {type(error).__name__}: {error}{_place_of(error)}\n"
+        f"  The whole traceback: the same command with {FULL_ERROR_VARIABLE}=1 in front."
+    )
+
+
+def _place_of(error: BaseException) -> str:
+    """Returns the innermost place in this repository that the error passed through, or nothing."""
+    root = str(Path(__file__).resolve().parents[1])
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    return f"\n  at {own[-1].filename}:{own[-1].lineno}" if own else ""

@@ -1,0 +1,1 @@
+"""From composed configurations to running jobs: checks, folders, launchers."""

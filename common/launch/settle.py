@@ -1,0 +1,34 @@
+"""Settles what a configuration leaves to the surroundings, so that what is stored is what was used."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.check.tree import resolve
+from common.config import PATH_KEYS
+from common.utils.hydra import editable, hydra_config
+
+
+def settle(config: DictConfig) -> None:
+    """Makes relative paths absolute, and lets every component pin down what it finds on this machine.
+
+    A component takes part by a class method `settle(node)`, which may change its own node of the configuration: a data
+    module replaces `source: auto` with the source that it found.
+
+    Args:
+        config: A composed configuration, changed in place.
+
+    Raises:
+        ConfigError: what the configuration asks for is not there.
+    """
+    with editable(config), hydra_config(config):
+        for key in PATH_KEYS:
+            value = None if key == "config.output_dir" else OmegaConf.select(config, key)
+            if isinstance(value, str):
+                OmegaConf.update(config, key, str(Path(value).expanduser().absolute()))
+        for key in config:
+            node = config._get_node(key)
+            target = node.get("_target_") if isinstance(node, DictConfig) and key != "hydra" else None
+            component = resolve(target) if isinstance(target, str) else None
+            if hasattr(component, "settle"):
+                component.settle(node)

@@ -1,0 +1,33 @@
+"""Writes files so that a reader, or a crash, never meets half of one."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes to a temporary name beside `path`, flushes to disk, then renames.
+
+    Args:
+        path: Where the file shall stand, whole or not at all.
+        write: Writes the content to the open file.
+
+    Raises:
+        OSError: the content could not be written; what stood at `path` before still stands there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a text file; see `write_atomically`."""
+    write_atomically(path, lambda file: file.write(text.encode()))

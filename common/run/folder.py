@@ -1,0 +1,59 @@
+"""The folder of a run: made once, never shared."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from common.errors import ConfigError
+
+MAX_NAME_BYTES = 120
+"""Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
+
+
+def reserve_folder(wanted: Path) -> Path:
+    """Makes a new folder, named as wanted or, where that exists, with a number appended.
+
+    Making a folder is atomic on every file system, so that two launches in the same second never share one.
+
+    Args:
+        wanted: The folder to make; its parents are made as needed.
+
+    Returns:
+        The folder made.
+
+    Raises:
+        ConfigError: the place cannot be written to.
+    """
+    number = 0
+    while True:
+        folder = wanted if number == 0 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if not folder.exists():
+                raise ConfigError(f"{folder.parent} is a file where a folder is needed.") from None
+            number += 1
+        except OSError as error:
+            raise ConfigError(
+                f"The run's folder {folder} cannot be made: {error.strerror}. Outputs go below AI_RESEARCH_PATH; "
+                "set it to a folder that you may write to."
+            ) from error
+
+
+def name_of_point(index: int, num_points: int, overrides: list[str]) -> str:
+    """Returns a folder name for one point of a sweep: readable, unique, and safe on any file system.
+
+    Args:
+        index: The point's position in the sweep, from 0.
+        num_points: How many points the sweep has.
+        overrides: The point's own overrides, for example `["litmodule.optimizer.lr=0.01"]`.
+    """
+    text = ",".join(overrides)
+    safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text)
+    name = f"{index:0{len(str(num_points - 1))}d}_{safe}".rstrip("._")
+    if safe != text or len(name) > MAX_NAME_BYTES:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        name = f"{name[: MAX_NAME_BYTES - len(digest) - 1]}_{digest}"
+    return name

@@ -1,0 +1,84 @@
+"""`metrics.csv`: every logged scalar, readable without an account or a network.
+
+One row per log call: `step` (optimiser steps taken), `epoch`, `time` (seconds since 1970), then one column per metric,
+in the order in which they first appeared; a metric that a call did not log is empty in its row. Numbers are written
+with every digit that they have.
+"""
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from common.run.atomic import write_text_atomically
+
+FILE_NAME = "metrics.csv"
+FIXED_COLUMNS = ("step", "epoch", "time")
+
+
+class MetricsFile:
+    """Appends to a run's `metrics.csv`. Each row is handed to the operating system at once.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self.columns = list(FIXED_COLUMNS)
+        self._file: TextIO | None = None
+
+    def append(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Appends a row.
+
+        Args:
+            metrics: Scalars by name; `epoch` goes to its own column.
+            step: Optimiser steps taken so far; None where there are no steps.
+        """
+        new = [name for name in metrics if name not in self.columns]
+        if new or self._file is None:
+            self._set_columns([*self.columns, *new])
+        assert self._file is not None
+        row = {**metrics, "step": step, "time": round(time.time(), 3)}
+        csv.writer(self._file, lineterminator="\n").writerow([_text(row.get(column)) for column in self.columns])
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file; a later `append` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _set_columns(self, columns: list[str]) -> None:
+        """Rewrites the file with more columns, and opens it for appending."""
+        self.close()
+        rows = read_metrics(self.path.parent)
+        self.columns = columns
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_text(row.get(column)) for column in columns] for row in rows)
+        write_text_atomically(self.path, text.getvalue())
+        self._file = self.path.open("a", newline="")
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Returns the rows of a run's `metrics.csv`, each with the metrics that it has; none where there is no file."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {name: _number(value) for name, value in row.items() if value not in ("", None)}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,0 +1,94 @@
+"""Pictures of a run, drawn at its end. Matplotlib is imported only here, and only then."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.run.metrics import read_metrics
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+NUM_IMAGE_COLUMNS = 10
+WRONG_COLOR = "#c0392b"
+STAGES = ("train", "val", "test")
+
+
+def plot_curves(folder: Path) -> list[Path]:
+    """Draws one file per metric of a run, with a line per stage.
+
+    Args:
+        folder: The run's folder; its `metrics.csv` is read.
+
+    Returns:
+        The files written.
+    """
+    rows = read_metrics(folder)
+    names = sorted({column.partition("/")[2] for row in rows for column in row if column.partition("/")[0] in STAGES})
+    paths = []
+    for name in names:
+        curves = {stage: _curve(rows, f"{stage}/{name}") for stage in STAGES}
+        if any(len(steps) > 1 for steps, _ in curves.values()):
+            paths.append(folder / f"{name.replace('/', '_')}.png")
+            _save(_draw_curves(name, curves), paths[-1])
+    return paths
+
+
+def plot_images(path: Path, images: Sequence[np.ndarray], labels: Sequence[Any], predictions: Sequence[Any]) -> None:
+    """Draws a grid of images with what was predicted; the wrong ones are marked, with the right label beside.
+
+    Args:
+        path: The PNG file to write.
+        images: Each height × width, or height × width × 3, in [0, 1].
+        labels: What each image is.
+        predictions: What each image was taken for.
+    """
+    from matplotlib.figure import Figure
+
+    num_rows = -(-len(images) // NUM_IMAGE_COLUMNS)
+    figure = Figure(figsize=(NUM_IMAGE_COLUMNS, 1.35 * num_rows + 0.5), layout="constrained")
+    grid = list(figure.subplots(num_rows, NUM_IMAGE_COLUMNS, squeeze=False).flat)
+    for axes in grid:
+        axes.axis("off")
+    for axes, image, label, prediction in zip(grid, images, labels, predictions, strict=False):
+        is_wrong = label != prediction
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+        title = f"{prediction} (is {label})" if is_wrong else f"{prediction}"
+        axes.set_title(title, fontsize=10, color=WRONG_COLOR if is_wrong else "black")
+        if is_wrong:
+            axes.patch.set(edgecolor=WRONG_COLOR, linewidth=4)
+            axes.add_artist(axes.patch)  # Shows the frame although the axes are switched off.
+    num_wrong = sum(label != prediction for label, prediction in zip(labels, predictions, strict=True))
+    figure.suptitle(f"Predictions; {num_wrong} of {len(images)} wrong (red)", fontsize=11)
+    _save(figure, path)
+
+
+def _curve(rows: Sequence[dict[str, float]], column: str) -> tuple[list[float], list[float]]:
+    points = [(row["step"], row[column]) for row in rows if column in row and "step" in row]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _draw_curves(name: str, curves: dict[str, tuple[list[float], list[float]]]) -> "matplotlib.figure.Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    styles: dict[str, dict[str, Any]] = {
+        "train": {"color": "#7f8c8d", "linewidth": 1},
+        "val": {"color": "#2471a3", "linewidth": 2, "marker": "o", "markersize": 4},
+        "test": {"color": WRONG_COLOR, "linestyle": "none", "marker": "*", "markersize": 12},
+    }
+    for stage, (steps, values) in curves.items():
+        if steps:
+            axes.plot(steps, values, label=f"{stage} (last: {values[-1]:.4g})", **styles[stage])
+    axes.set_xlabel("optimiser step")
+    axes.set_ylabel(name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _save(figure: "matplotlib.figure.Figure", path: Path) -> None:
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,103 @@
+"""The skeleton of every runner: from the command line to `run_subtask`."""
+
+import functools
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+from hydra_zen import ZenStore, zen
+from omegaconf import DictConfig
+
+from common.errors import ConfigError, report_errors
+from common.launch import preflight
+from common.store import store_configs
+from common.utils.hydra_zen import destructure
+from common.utils.misc import repository_path
+from common.utils.runner import get_absolute_project_path
+
+FINAL_METHODS = ("run_task", "handle_configs")
+
+
+class BaseTaskRunner(ABC):
+    """Runs a task: registers the configurations, lets Hydra compose one, and hands it to `run_subtask`.
+
+    Attributes:
+        allowed_targets: Further modules or objects, as dotted paths, that a `_target_` may name (for example
+            `("scipy.signal",)`). Only Python code can widen the list, never a YAML file.
+    """
+
+    allowed_targets: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a subclass that replaces a final method, and watches that `store_configs` calls its parent's.
+
+        Raises:
+            TypeError: the subclass defines `run_task` or `handle_configs`.
+        """
+        super().__init_subclass__(**kwargs)
+        for name in FINAL_METHODS:
+            if name in cls.__dict__:
+                raise TypeError(f"{cls.__module__}.{cls.__qualname__} must not define {name}(): it is final.")
+        if "store_configs" in cls.__dict__:
+            cls.store_configs = classmethod(_calls_super(cls, cls.__dict__["store_configs"].__func__))  # type: ignore[assignment, method-assign]
+
+    @final
+    @classmethod
+    def run_task(cls) -> None:
+        """Runs the task that the command line names, and exits with the status that tells how it went."""
+        with report_errors():
+            os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
+            store = cls.handle_configs()
+            declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
+            preflight.check_command(declared, sys.argv[1:])
+            zen(cls.run_subtask, pre_call=cls.prepare_subtask).hydra_main(
+                config_path=str(get_absolute_project_path()), config_name="config", version_base="1.3"
+            )
+
+    @final
+    @classmethod
+    def handle_configs(cls) -> ZenStore:
+        """Registers every configuration in a store, and the store with Hydra.
+
+        Returns:
+            The store.
+        """
+        store = ZenStore(overwrite_ok=True)(to_config=destructure)
+        cls.store_configs(store=store)
+        store.add_to_hydra_store(overwrite_ok=True)
+        return store
+
+    @classmethod
+    def store_configs(cls, store: ZenStore) -> None:
+        """Registers configurations; a subclass calls `super().store_configs(store=store)` first, then adds its own."""
+        store_configs(store)
+
+    @classmethod
+    def prepare_subtask(cls, config: DictConfig) -> None:
+        """Prepares the process before anything is built from a subtask's composed configuration."""
+
+    @staticmethod
+    @abstractmethod
+    def run_subtask(*args: Any, **kwargs: Any) -> Any:
+        """Runs one subtask with objects that were built from the configuration; its parameters name the keys."""
+
+
+def _calls_super(owner: type[BaseTaskRunner], method: Callable[..., None]) -> Callable[..., None]:
+    """Wraps a `store_configs` so that one that forgets to call its parent's is named.
+
+    The base registers Hydra's settings: if they are missing after `owner`'s method ran, a call is missing in it, since
+    the methods above it in the hierarchy were checked in the same way before they returned.
+    """
+
+    @functools.wraps(method)
+    def store_configs_checked(cls: type[BaseTaskRunner], store: ZenStore) -> None:
+        method(cls, store=store)
+        if ("hydra", "config") not in store:
+            raise ConfigError(
+                f"{owner.__module__}.{owner.__qualname__}.store_configs() does not call its parent's. "
+                "Make its first line: super().store_configs(store=store)"
+            )
+
+    return store_configs_checked

@@ -1,0 +1,56 @@
+"""Registers what both engines share: Hydra's settings, launchers, the sweeper and loggers."""
+
+from hydra.conf import JobConf, SweepDir
+from hydra_zen import ZenStore
+
+from common.config import BaseHydraConfig
+from common.launch.local import LocalLauncherConfig
+from common.launch.sweep import GridSweeperConfig
+from common.run.log import JOB_LOGGING, NO_LOGGING
+from common.utils.hydra_zen import generate_config_partial
+from common.utils.runner import get_project_name, get_task_name
+
+
+def store_configs(store: ZenStore) -> None:
+    """Registers the settings of Hydra itself, the launchers, the sweeper and the loggers."""
+    store_hydra(store)
+    store_loggers(store)
+
+
+def store_hydra(store: ZenStore) -> None:
+    """Registers Hydra's settings and the groups below `hydra/`."""
+    folder = f"${{oc.env:AI_RESEARCH_PATH}}/data/{get_project_name()}/{get_task_name()}"
+    store(
+        BaseHydraConfig(
+            sweep=SweepDir(dir=f"{folder}/${{now:%Y-%m-%d_%H-%M-%S}}", subdir="."),
+            job=JobConf(name=get_task_name(), chdir=False),
+        )
+    )
+    store(LocalLauncherConfig, group="hydra/launcher", name="local")
+    store(GridSweeperConfig, group="hydra/sweeper", name="grid")
+    store(JOB_LOGGING, group="hydra/job_logging", name="run")
+    store(NO_LOGGING, group="hydra/hydra_logging", name="quiet")
+
+
+def store_loggers(store: ZenStore) -> None:
+    """Registers the loggers; `metrics.csv` is written whichever is chosen."""
+    from pytorch_lightning.loggers import WandbLogger
+    from pytorch_lightning.loggers.logger import DummyLogger
+
+    store(
+        generate_config_partial(
+            WandbLogger,
+            project=f"{get_project_name()}_{get_task_name()}",
+            name="${hydra:job.override_dirname}",
+            save_dir="${config.output_dir}",
+            # Arguments of wandb.init that WandbLogger takes as **kwargs: declared, so that they can be set.
+            entity=None,
+            group=None,
+            job_type=None,
+            notes=None,
+            tags=None,
+        ),
+        group="logger",
+        name="wandb",
+    )
+    store(generate_config_partial(DummyLogger), group="logger", name="none")

@@ -1,0 +1,146 @@
+"""Keeps packages that a run does not use from being loaded, installed or not.
+
+torchmetrics, which pytorch_lightning imports, loads every optional package that it finds: torchvision brings
+torch._dynamo's model zoo hooks, scipy its signal module, transformers half of a hub, matplotlib its fonts. That costs
+seconds at every start, and a torchvision compiled for CUDA beside a CPU build of torch even ends the import with
+"operator torchvision::nms does not exist". So torchmetrics is imported as if these packages were not installed.
+
+Lightning also loads torch._dynamo, nearly a second: for one class of which it asks whether a network is an instance, and
+for one decorator. As long as torch._dynamo is not loaded nothing can be an instance, so a stand-in answers until then; of
+the decorator torch has a variant that loads it at the first call. Training loads torch._dynamo at its first step,
+printing a configuration never does.
+
+A program that needs a metric built on one of them imports that package before `common`: what is loaded already is
+left in sight.
+"""
+
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+HIDDEN_PACKAGES = (
+    "gymnasium",
+    "librosa",
+    "matplotlib",
+    "onnxruntime",
+    "pandas",
+    "scienceplots",
+    "scipy",
+    "torchaudio",
+    "torchvision",
+    "transformers",
+)
+"""Optional packages that torchmetrics would load, and that no run needs before its first step."""
+
+
+@contextmanager
+def hidden(packages: Sequence[str]) -> Iterator[None]:
+    """Makes the packages that are not loaded yet look as if they were not installed."""
+    from lightning_utilities.core import imports
+
+    names = [name for name in packages if name not in sys.modules]
+    installed_version = imports._version
+
+    def version(name: str) -> str:
+        if name in names:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed_version(name)
+
+    imports._version = version
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  # None: the import system's mark for "absent"
+    try:
+        yield
+    finally:
+        imports._version = installed_version
+        for name in names:
+            del sys.modules[name]
+        imports.package_available.cache_clear()
+        imports.module_available.cache_clear()
+
+
+class _AsksTheRealClass(type):
+    """Makes `isinstance` ask `torch._dynamo.OptimizedModule`, once that exists."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        dynamo = sys.modules.get("torch._dynamo")
+        return dynamo is not None and isinstance(instance, dynamo.OptimizedModule)
+
+
+class _OptimizedModule(metaclass=_AsksTheRealClass):
+    """Stands in for the class of a network that `torch.compile` has wrapped."""
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Lets `from torch._dynamo import OptimizedModule` give the stand-in."""
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    stand_in = ModuleType("torch._dynamo")
+    stand_in.OptimizedModule = _OptimizedModule  # type: ignore[attr-defined]
+    sys.modules["torch._dynamo"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules["torch._dynamo"]
+
+
+@contextmanager
+def lazy_compiler_disable() -> Iterator[None]:
+    """Lets `torch.compiler.disable` load torch._dynamo when the decorated function is first called, not before."""
+    import torch
+
+    eager = torch.compiler.disable
+    torch.compiler.disable = torch._disable_dynamo
+    try:
+        yield
+    finally:
+        torch.compiler.disable = eager
+
+
+LIGHTENED: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "torchmetrics": lambda: hidden(HIDDEN_PACKAGES),
+    "lightning_fabric.wrappers": without_dynamo,
+    "pytorch_lightning.utilities.compile": without_dynamo,
+    "pytorch_lightning.trainer.connectors.logger_connector.result": lazy_compiler_disable,
+}
+"""Modules that are executed in the given surroundings."""
+
+
+class _LightLoader(Loader):
+    """Executes a module in the surroundings that `LIGHTENED` names."""
+
+    def __init__(self, loader: Loader, surroundings: Callable[[], AbstractContextManager[None]]) -> None:
+        self.loader = loader
+        self.surroundings = surroundings
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with self.surroundings():
+            self.loader.exec_module(module)
+
+
+class _LightFinder(MetaPathFinder):
+    """Finds the modules in `LIGHTENED`, and nothing else."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in LIGHTENED:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LightLoader(spec.loader, LIGHTENED[fullname])
+        return spec
+
+
+def install() -> None:
+    """Arranges that the modules in `LIGHTENED`, whenever they are first imported, are imported lightly."""
+    if not any(isinstance(finder, _LightFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LightFinder())

@@ -1,0 +1,1 @@
+"""Handwritten digits, classified: the worked example of a deep-learning project."""
