@@ -70,7 +70,7 @@ def exit_status_of(error: BaseException) -> int:
 
 def message_of(error: BaseException) -> str:
     """Returns what a person should read about an error, without a traceback."""
-    from hydra.errors import HydraException, InstantiationException
+    from hydra.errors import HydraException, InstantiationException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, AIResearchError):
@@ -78,6 +78,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         key = str(error).rpartition("full_key: ")[2]
         return f"{message_of(error.__cause__)}\n  while building {key}"
+    if isinstance(error, MissingConfigException) and "Config search path" in str(error):
+        return "Error: " + str(error).partition("\nConfig search path")[0]
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
         return "Error: " + "\n".join(str(part) for part in (error, cause) if part is not None and str(part))

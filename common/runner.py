@@ -74,7 +74,7 @@ class BaseTaskRunner(ABC):
         """Registers configurations; a subclass calls `super().store_configs(store=store)` first, then adds its own."""
         store_configs(store)
 
-    @classmethod
+    @classmethod  # noqa: B027  # An engine may have nothing to prepare.
     def prepare_subtask(cls, config: DictConfig) -> None:
         """Prepares the process before anything is built from a subtask's composed configuration."""
 

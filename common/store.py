@@ -6,7 +6,7 @@ from hydra_zen import ZenStore
 from common.config import BaseHydraConfig
 from common.launch.local import LocalLauncherConfig
 from common.launch.sweep import GridSweeperConfig
-from common.run.log import JOB_LOGGING, NO_LOGGING
+from common.run.log import JOB_LOGGING, QUIET_LOGGING
 from common.utils.hydra_zen import generate_config_partial
 from common.utils.runner import get_project_name, get_task_name
 
@@ -29,7 +29,7 @@ def store_hydra(store: ZenStore) -> None:
     store(LocalLauncherConfig, group="hydra/launcher", name="local")
     store(GridSweeperConfig, group="hydra/sweeper", name="grid")
     store(JOB_LOGGING, group="hydra/job_logging", name="run")
-    store(NO_LOGGING, group="hydra/hydra_logging", name="quiet")
+    store(QUIET_LOGGING, group="hydra/hydra_logging", name="quiet")
 
 
 def store_loggers(store: ZenStore) -> None:

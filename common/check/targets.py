@@ -57,7 +57,7 @@ def check_targets(tree: Any, registered: Collection[str], widened: Collection[st
             path,
             f"{path}={name!r} is not an object that a configuration may name. Allowed is what the stores registered, "
             "what common and projects define, torch.nn, torch.optim, torch.utils.data, torchmetrics, "
-            "torchvision.transforms and pytorch_lightning. A runner widens the list in Python: allowed_targets = (...,)",
+            "torchvision.transforms and pytorch_lightning. A runner widens the list in Python: allowed_targets = (…,)",
         )
         for path, name in _named_objects(tree)
         if name not in registered and not is_allowed(name, widened)
@@ -97,7 +97,7 @@ def is_allowed(name: object, widened: Collection[str] = ()) -> bool:
     home = _home_of(found)
     if home is None:
         return False
-    return home in (*ALLOWED_OBJECTS, *widened) or any(_is_below(home, module) for module in (*ALLOWED_MODULES, *widened))
+    return any(_is_below(home, allowed) for allowed in (*ALLOWED_MODULES, *ALLOWED_OBJECTS, *widened))
 
 
 def _named_objects(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -31,9 +31,8 @@ def resolve(name: str) -> Any:
     try:
         found: Any = importlib.import_module(parts[0])
         for index, part in enumerate(parts[1:], start=2):
-            if not hasattr(found, part) and isinstance(found, ModuleType):
-                importlib.import_module(".".join(parts[:index]))
-            found = getattr(found, part)
+            is_submodule = isinstance(found, ModuleType) and not hasattr(found, part)
+            found = importlib.import_module(".".join(parts[:index])) if is_submodule else getattr(found, part)
     except (ImportError, AttributeError, ValueError):
         return None
     return found
@@ -71,7 +70,7 @@ def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Returns the annotations of a call's parameters, or nothing where they cannot be evaluated."""
-    function = target.__init__ if isinstance(target, type) else target
+    function: Any = vars(target).get("__init__", target.__init__) if isinstance(target, type) else target  # type: ignore[misc]
     try:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):  # Names imported for type checkers alone.

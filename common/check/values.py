@@ -13,6 +13,7 @@ from hydra_zen import instantiate
 from common.check.problem import Problem
 from common.check.tree import INSTANTIATION_KEYS, hints_of, join, nodes, target_of
 from common.utils.beartype import BEARTYPE_CONF
+from common.utils.hydra import leaves
 
 MISSING = "???"
 
@@ -32,7 +33,7 @@ def check_values(tree: dict[str, Any]) -> list[Problem]:
             continue
         wrong = list(_wrong_values(path, node, hints_of(target)))
         problems += wrong
-        if is_dataclass(target) and not wrong and not list(_missing(node)):
+        if is_dataclass(target) and not wrong and not _missing(node):
             problems += _refusal(path, node)
     return problems
 
@@ -83,12 +84,5 @@ def _refusal(path: str, node: dict[str, Any]) -> list[Problem]:
     return []
 
 
-def _missing(tree: Any, path: str = "") -> Iterator[str]:
-    if tree == MISSING:
-        yield path
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _missing(value, join(path, key))
-    elif isinstance(tree, list):
-        for index, value in enumerate(tree):
-            yield from _missing(value, f"{path}[{index}]")
+def _missing(tree: Any) -> list[str]:
+    return [path for path, value in leaves(tree) if value == MISSING]

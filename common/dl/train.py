@@ -96,9 +96,9 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     if not isinstance(logger, WandbLogger):
         return None
     run = logger.experiment
-    address: Any = run.url
+    address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)
     run.finish()
-    return str(address) if address else sync_command(folder)
+    return address
 
 
 def _plot_samples(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataModule, folder: Path) -> list[Path]:

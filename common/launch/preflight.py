@@ -10,16 +10,20 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from hydra_zen import ZenStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from common.check import Declared, check_config, check_hydra
 from common.check.problem import Problem
 from common.check.tree import nodes
 from common.errors import ConfigError
 from common.launch.sweep import expand_grid, parse_overrides
-from common.utils.hydra import resolved
+from common.utils.hydra import interpolated_keys, resolve
+from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name
+
 
 def check_command(declared: Declared, arguments: list[str]) -> None:
     """Composes and checks every point of a command; commands that only show something are let through.
@@ -37,7 +41,11 @@ def check_command(declared: Declared, arguments: list[str]) -> None:
     points = expand_grid(command.overrides)
     points_by_problem: dict[Problem, list[list[str]]] = {}
     for point, config in zip(points, _composed(points), strict=True):
+        referring = interpolated_keys(config)  # What they refer to is judged where it stands.
+        resolve(config)
         for problem in check_hydra(config.hydra, declared) or check_config(config, declared):
+            if problem.key in referring:
+                continue
             points_by_problem.setdefault(problem, []).append(point)
     if points_by_problem:
         raise ConfigError(_describe(points_by_problem, len(points), command.overrides))
@@ -67,7 +75,7 @@ def declared_by(run_subtask: Callable[..., Any], store: ZenStore, allowed_target
 
 
 def _composed(points: list[list[str]]) -> Iterable[DictConfig]:
-    """Yields each point's configuration, its interpolations resolved.
+    """Yields each point's configuration.
 
     Raises:
         ConfigError: a YAML file cannot be read.
@@ -82,7 +90,9 @@ def _composed(points: list[list[str]]) -> Iterable[DictConfig]:
                 config = compose(config_name="config", overrides=overrides, return_hydra_config=True)
             except yaml.YAMLError as error:
                 raise ConfigError(_describe_yaml_error(error)) from error
-            yield resolved(config)
+            except ConfigCompositionException as error:
+                raise ConfigError(_describe_composition_error(error)) from error
+            yield config
 
 
 def _forced(override: Override, loader: ConfigLoader) -> str:
@@ -94,9 +104,20 @@ def _forced(override: Override, loader: ConfigLoader) -> str:
 
 
 def _describe_yaml_error(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
+    mark: Any = getattr(error, "problem_mark", None)
     place = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a task file"
-    return f"{place} is not valid YAML: {getattr(error, 'problem', None) or error}"
+    problem: Any = getattr(error, "problem", None)
+    return f"{place} is not valid YAML: {problem or error}"
+
+
+def _describe_composition_error(error: ConfigCompositionException) -> str:
+    """Returns Hydra's text or, for a key that its own node does not have, ours with the nearest key."""
+    cause = error.__cause__
+    if not isinstance(cause, ConfigKeyError | ConfigAttributeError) or not isinstance(cause.parent_node, DictConfig):
+        return str(error) + (f"\n{cause}" if cause else "")
+    parent = str(cause.full_key).rpartition(".")[0]
+    meant = nearest(str(cause.full_key), [f"{parent}.{key}" for key in map(str, cause.parent_node)])
+    return f"No configuration declares the key {cause.full_key}." + (f" Did you mean {meant}?" if meant else "")
 
 
 def _describe(points_by_problem: dict[Problem, list[list[str]]], num_points: int, overrides: list[str]) -> str:

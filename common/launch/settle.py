@@ -1,11 +1,13 @@
 """Settles what a configuration leaves to the surroundings, so that what is stored is what was used."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from common.check.tree import resolve
 from common.config import PATH_KEYS
+from common.errors import ConfigError
 from common.utils.hydra import editable, hydra_config
 
 
@@ -23,12 +25,13 @@ def settle(config: DictConfig) -> None:
     """
     with editable(config), hydra_config(config):
         for key in PATH_KEYS:
-            value = None if key == "config.output_dir" else OmegaConf.select(config, key)
+            value: Any = None if key == "config.output_dir" else OmegaConf.select(config, key)
             if isinstance(value, str):
                 OmegaConf.update(config, key, str(Path(value).expanduser().absolute()))
-        for key in config:
-            node = config._get_node(key)
-            target = node.get("_target_") if isinstance(node, DictConfig) and key != "hydra" else None
-            component = resolve(target) if isinstance(target, str) else None
+        if config.config.ckpt_path is not None and not Path(config.config.ckpt_path).is_file():
+            raise ConfigError(f"config.ckpt_path={config.config.ckpt_path!r}: there is no such file.")
+        for node in config.values():
+            target = node.get("_target_") if isinstance(node, DictConfig) else None
+            component: Any = resolve(target) if isinstance(target, str) else None
             if hasattr(component, "settle"):
                 component.settle(node)

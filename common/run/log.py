@@ -9,7 +9,12 @@ JOB_LOGGING: dict[str, Any] = {
         "file": {"format": "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"},
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "terminal", "level": "INFO", "stream": "ext://sys.stderr"},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "terminal",
+            "level": "INFO",
+            "stream": "ext://sys.stderr",
+        },
         "file": {
             "class": "logging.FileHandler",
             "formatter": "file",
@@ -23,5 +28,11 @@ JOB_LOGGING: dict[str, Any] = {
 }
 """`hydra.job_logging`: what a job logs goes to the terminal and to the run's folder."""
 
-NO_LOGGING: dict[str, Any] = {"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": False}
-"""`hydra.hydra_logging`: before a job starts there is nothing to log that the launcher does not say."""
+QUIET_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "formatters": {"terminal": {"format": "%(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "terminal", "stream": "ext://sys.stderr"}},
+    "root": {"level": "WARNING", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
+"""`hydra.hydra_logging`: before a job starts, only warnings are worth a line."""

@@ -163,7 +163,13 @@ def _uncommitted_diff(repository: Path) -> str:
 
 def _git(repository: Path, *arguments: str, environment: dict[str, str] | None = None) -> str | None:
     result = subprocess.run(
-        ["git", *arguments], cwd=repository, capture_output=True, encoding="utf-8", errors="surrogateescape", env=environment, check=False
+        ["git", *arguments],
+        cwd=repository,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        env=environment,
+        check=False,
     )
     return result.stdout if result.returncode == 0 else None
 

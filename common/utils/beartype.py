@@ -5,7 +5,7 @@ when a value is refused.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from beartype import BeartypeConf, beartype
 from beartype.vale import Is
@@ -14,8 +14,13 @@ from jaxtyping import jaxtyped
 BEARTYPE_CONF = BeartypeConf(is_pep484_tower=True)
 """How `common` and `projects` are checked: an int is accepted where a float is declared, as PEP 484 has it."""
 
-shape_checked: Any = jaxtyped(typechecker=beartype(conf=BEARTYPE_CONF))
-"""Decorates a function whose tensors carry jaxtyping shapes: an axis letter means one size throughout the call."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def shape_checked(function: Function) -> Function:
+    """Decorates a function whose tensors carry jaxtyping shapes: an axis letter means one size throughout the call."""
+    checked: Function = jaxtyped(typechecker=beartype(conf=BEARTYPE_CONF))(function)
+    return checked
 
 
 def _validator(is_valid: Callable[[Any], bool], text: str) -> Any:

@@ -13,15 +13,15 @@ from hydra_zen import make_custom_builds_fn
 from hydra_zen.wrapper import default_to_config
 from omegaconf import OmegaConf
 
-generate_config = make_custom_builds_fn(populate_full_signature=True, hydra_convert="partial")
+generate_config: Any = make_custom_builds_fn(populate_full_signature=True, hydra_convert="partial")
 """Configures a call, with every parameter of its signature declared."""
 
-generate_config_partial = make_custom_builds_fn(
+generate_config_partial: Any = make_custom_builds_fn(
     zen_partial=True, populate_full_signature=True, hydra_convert="partial"
 )
 """Configures a `functools.partial`, with every parameter of its signature declared."""
 
-generate_config_partial_no_full_sig = make_custom_builds_fn(
+generate_config_partial_no_full_sig: Any = make_custom_builds_fn(
     zen_partial=True, populate_full_signature=False, hydra_convert="partial"
 )
 """Configures a `functools.partial` that declares only the parameters given, for signatures that cannot be read."""

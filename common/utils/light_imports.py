@@ -5,15 +5,16 @@ torch._dynamo's model zoo hooks, scipy its signal module, transformers half of a
 seconds at every start, and a torchvision compiled for CUDA beside a CPU build of torch even ends the import with
 "operator torchvision::nms does not exist". So torchmetrics is imported as if these packages were not installed.
 
-Lightning also loads torch._dynamo, nearly a second: for one class of which it asks whether a network is an instance, and
-for one decorator. As long as torch._dynamo is not loaded nothing can be an instance, so a stand-in answers until then; of
-the decorator torch has a variant that loads it at the first call. Training loads torch._dynamo at its first step,
-printing a configuration never does.
+Lightning also loads torch._dynamo, nearly a second: for one class of which it asks whether a network is an instance,
+and for one decorator. As long as torch._dynamo is not loaded nothing can be an instance, so a stand-in answers until
+then; of the decorator torch has a variant that loads it at the first call. Training loads torch._dynamo at its first
+step, printing a configuration never does.
 
 A program that needs a metric built on one of them imports that package before `common`: what is loaded already is
 left in sight.
 """
 
+import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 HIDDEN_PACKAGES = (
     "gymnasium",
@@ -40,12 +42,12 @@ HIDDEN_PACKAGES = (
 @contextmanager
 def hidden(packages: Sequence[str]) -> Iterator[None]:
     """Makes the packages that are not loaded yet look as if they were not installed."""
-    from lightning_utilities.core import imports
+    imports: Any = importlib.import_module("lightning_utilities.core.imports")
 
     names = [name for name in packages if name not in sys.modules]
     installed_version = imports._version
 
-    def version(name: str) -> str:
+    def version(name: str) -> Any:
         if name in names:
             raise importlib.metadata.PackageNotFoundError(name)
         return installed_version(name)
@@ -92,8 +94,7 @@ def without_dynamo() -> Iterator[None]:
 @contextmanager
 def lazy_compiler_disable() -> Iterator[None]:
     """Lets `torch.compiler.disable` load torch._dynamo when the decorated function is first called, not before."""
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     eager = torch.compiler.disable
     torch.compiler.disable = torch._disable_dynamo
     try:

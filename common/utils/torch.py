@@ -1,5 +1,6 @@
 """torchvision beside a CPU build of torch."""
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,7 @@ def import_torchvision() -> ModuleType:
     Returns:
         The package.
     """
-    import torch
+    from torch.library import Library
 
     try:
         import torchvision
@@ -30,16 +31,14 @@ def import_torchvision() -> ModuleType:
         if "torchvision::" not in str(error):
             raise
         _forget_half_imported()
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
             library.define(schema)
         _LIBRARIES.append(library)
-        import torchvision
-    return torchvision
+        import torchvision  # noqa: F401
+    return sys.modules["torchvision"]
 
 
 def _forget_half_imported() -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]

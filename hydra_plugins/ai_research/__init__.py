@@ -1,0 +1,1 @@
+"""Hydra's entry points to `common/launch`."""

@@ -156,7 +156,8 @@ class BaseDataModule(LightningDataModule, ABC):
             if key not in (*self.owned_dataloader_keys, "shuffle", "drop_last")
         }
         if self.per_device_num_workers == 0:  # Torch refuses these where there are no workers.
-            keys |= {"prefetch_factor": None, "persistent_workers": False, "timeout": 0, "multiprocessing_context": None}
+            keys |= {"prefetch_factor": None, "persistent_workers": False}
+            keys |= {"timeout": 0, "multiprocessing_context": None}
         in_memory = isinstance(dataset, InMemoryDataset)
         return self.dataloader.func(
             dataset,
@@ -168,7 +169,8 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def _sampler(self, dataset: Dataset[Any], split: Split) -> EpochBatchSampler:
         assert isinstance(dataset, Sized)
-        is_overfitting = self.trainer is not None and self.trainer.overfit_batches > 0
+        trainer: Any = self.trainer  # Lightning sets overfit_batches, and declares it nowhere.
+        is_overfitting = trainer is not None and trainer.overfit_batches > 0
         shuffle = split == "train" and self.dataloader.keywords.get("shuffle") is not False and not is_overfitting
         is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler_class = EpochBatchSampler if shuffle else InOrderBatchSampler

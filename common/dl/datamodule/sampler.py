@@ -9,8 +9,8 @@ from torch.utils.data import Sampler, SequentialSampler
 class EpochBatchSampler(Sampler[list[int]]):
     """Yields the indices of each batch of one epoch.
 
-    The order depends on the seed and on the epoch alone: not on earlier epochs, on other random numbers drawn, or on how
-    many workers load the data. With several ranks, each yields its slice of every global batch.
+    The order depends on the seed and on the epoch alone: not on earlier epochs, on other random numbers drawn, or on
+    how many workers load the data. With several ranks, each yields its slice of every global batch.
 
     Lightning calls `set_epoch` before each epoch.
 
@@ -85,8 +85,8 @@ class EpochBatchSampler(Sampler[list[int]]):
         return parts[self.rank] if len(parts[self.rank]) else batch[-1:]
 
 
-class InOrderBatchSampler(EpochBatchSampler, SequentialSampler):
-    """Yields batches in the dataset's own order, and says so in a way that Lightning's `overfit_batches` understands."""
+class InOrderBatchSampler(EpochBatchSampler, SequentialSampler):  # type: ignore[misc]  # Indices there, batches here.
+    """Yields batches in the dataset's own order, in a way that Lightning's `overfit_batches` recognises."""
 
 
 def order_seed(seed: int, epoch: int) -> int:

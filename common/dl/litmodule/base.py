@@ -147,7 +147,8 @@ class BaseLitModule(LightningModule, ABC):
             return False
         if self.stage != "train":
             return True
-        return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
+        trainer: Any = self.trainer  # Lightning sets log_every_n_steps, and declares it nowhere.
+        return bool((trainer.global_step + 1) % trainer.log_every_n_steps == 0)
 
     @property
     def wants_samples(self) -> bool:
@@ -216,10 +217,11 @@ class BaseLitModule(LightningModule, ABC):
         """Adds the kept samples to the stage's table of samples, and sends what is new."""
         import wandb
 
-        assert self._samples is not None and self._wandb_run is not None
+        assert self._samples is not None
+        assert self._wandb_run is not None
         samples, self._samples = self._samples, None
         name = f"{self.stage}/samples"
-        columns = ["step", *samples]
+        columns: list[str | int] = ["step", *samples]
         if name not in self._tables:
             self._tables[name] = wandb.Table(columns=columns, log_mode="INCREMENTAL")
         for row in zip(*samples.values(), strict=True):

@@ -58,7 +58,7 @@ class BaseClassificationLitModule(BaseLitModule):
 
     @shape_checked
     def step(
-        self, batch: tuple[Float[Tensor, "B *input_shape"], Int[Tensor, " B"]], batch_idx: int
+        self, batch: tuple[Float[Tensor, " B *input_shape"], Int[Tensor, " B"]], batch_idx: int
     ) -> Mapping[str, Any]:
         """Computes loss and accuracy.
 
@@ -70,7 +70,7 @@ class BaseClassificationLitModule(BaseLitModule):
         logits = self.compute_logits(inputs)
         output: dict[str, Any] = {"loss": functional.cross_entropy(logits, labels)}
         if self.is_logging_step:
-            metric = self.accuracy[f"{self.stage}_"]
+            metric: Any = self.accuracy[f"{self.stage}_"]
             if self.stage == "train":
                 output["accuracy"] = metric(logits, labels)
                 metric.reset()
@@ -82,7 +82,7 @@ class BaseClassificationLitModule(BaseLitModule):
         return output
 
     @shape_checked
-    def compute_logits(self, inputs: Float[Tensor, "B *input_shape"]) -> Float[Tensor, "B K"]:
+    def compute_logits(self, inputs: Float[Tensor, " B *input_shape"]) -> Float[Tensor, " B K"]:
         """Returns the network's scores, one per class.
 
         Args:
@@ -120,5 +120,6 @@ class BaseClassificationLitModule(BaseLitModule):
             return []
         predictions = self.compute_logits(inputs).argmax(dim=-1).tolist()
         path = folder / "samples.png"
-        plot_images(path, [picture.numpy() for picture in pictures if picture is not None], labels.tolist(), predictions)
+        images = [picture.numpy() for picture in pictures if picture is not None]
+        plot_images(path, images, labels.tolist(), predictions)
         return [path]

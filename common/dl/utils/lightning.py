@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
-import torch
-import torch.distributed
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
@@ -102,9 +102,7 @@ def set_batch_size_and_num_workers(litmodule: BaseLitModule, datamodule: BaseDat
     log.info("Data-loading workers: %d (%s).", datamodule.per_device_num_workers, why)
 
 
-def _choose_batch_size(
-    litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device
-) -> tuple[int, str]:
+def _choose_batch_size(litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device) -> tuple[int, str]:
     config = datamodule.config
     if config.fixed_per_device_batch_size is not None:
         return config.fixed_per_device_batch_size, "fixed in the configuration"
@@ -115,9 +113,7 @@ def _choose_batch_size(
     return fastest_batch_size(litmodule, datamodule, device, limit), f"the fastest that fits, at most {limit:,}"
 
 
-def _choose_num_workers(
-    litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device
-) -> tuple[int, str]:
+def _choose_num_workers(litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device) -> tuple[int, str]:
     config = datamodule.config
     if config.fixed_per_device_num_workers is not None:
         return config.fixed_per_device_num_workers, "fixed in the configuration"
@@ -135,4 +131,4 @@ def _max_over_ranks(value: int) -> int:
         return value
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
-    return max(values)
+    return int(max(values))

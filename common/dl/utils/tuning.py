@@ -20,9 +20,7 @@ MIN_GAIN = 1.05
 NUM_TIMED_STEPS = 3
 
 
-def fastest_batch_size(
-    litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device, limit: int
-) -> int:
+def fastest_batch_size(litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device, limit: int) -> int:
     """Returns the batch size with the most samples per second among the powers of two that fit in memory.
 
     Args:
@@ -113,7 +111,7 @@ def _step_seconds(litmodule: BaseLitModule, batch: object, device: torch.device)
             _wait_for(device)
             started = time.perf_counter()
         optimizer.zero_grad()
-        loss_of(duplicate, batch).backward()
+        loss_of(duplicate, batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     _wait_for(device)
     return (time.perf_counter() - started) / NUM_TIMED_STEPS

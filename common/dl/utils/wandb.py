@@ -4,7 +4,7 @@ import logging
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from omegaconf import OmegaConf
@@ -31,26 +31,27 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
     has_key = login_wandb()
     reason = "WANDB_MODE says so" if is_off else "there is no key" if not has_key else None
     if reason is None:
-        live = _start(logger, folder, offline=False)
+        live = _start(logger, folder, "online")
         if live is not None:
             return live
         reason = f"the server did not answer within {INIT_TIMEOUT_S} s"
     log.info("W&B logs offline: %s. Upload later with: %s", reason, sync_command(folder))
-    live = _start(logger, folder, offline=True)
+    live = _start(logger, folder, "offline")
     assert live is not None
     return live
 
 
-def _start(logger: partial[Logger], folder: Path, *, offline: bool) -> WandbLogger | None:
+def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offline"]) -> WandbLogger | None:
     """Starts a W&B run with the whole configuration, or returns None where the server does not answer."""
     import wandb
 
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)
-    live: Any = logger(name=logger.keywords["name"] or folder.name, offline=offline, settings=settings)
+    live: Any = logger(name=logger.keywords["name"] or folder.name, mode=mode, settings=settings)
+    live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
     try:
         live.experiment.config.update(_config_of(folder))
     except wandb.Error:
-        if offline:
+        if mode == "offline":
             raise
         return None
     return live  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ Axes: B batch; I input, after flattening; O output.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 from jaxtyping import Float
@@ -40,13 +41,13 @@ class FNN(nn.Module):
         super().__init__()
         sizes = [config.input_size, *[config.hidden_size] * (config.num_layers - 1), config.output_size]
         layers: list[nn.Module] = [nn.Flatten()]
-        for index, (size_in, size_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for index, (size_in, size_out) in enumerate(pairwise(sizes)):
             layers += [nn.ReLU()] if index else []
             layers.append(nn.Linear(size_in, size_out))
         self.layers = nn.Sequential(*layers)
 
     @shape_checked
-    def forward(self, x: Float[Tensor, "B *input_shape"]) -> Float[Tensor, "B O"]:
+    def forward(self, x: Float[Tensor, " B *input_shape"]) -> Float[Tensor, " B O"]:
         """Returns the last layer's output.
 
         Args:

@@ -4,6 +4,7 @@ Axes: B batch; O output.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from jaxtyping import Float
@@ -51,8 +52,7 @@ class MLP(nn.Module):
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
-        sizes = config.layer_sizes
-        for index, (size_in, size_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for index, (size_in, size_out) in enumerate(pairwise(config.layer_sizes)):
             if index:
                 layers.append(_ACTIVATIONS[config.activation]())
                 layers += [nn.Dropout(config.dropout)] if config.dropout else []
@@ -60,7 +60,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     @shape_checked
-    def forward(self, x: Float[Tensor, "B *input_shape"]) -> Float[Tensor, "B O"]:
+    def forward(self, x: Float[Tensor, " B *input_shape"]) -> Float[Tensor, " B O"]:
         """Returns the last layer's output.
 
         Args:
