@@ -2,7 +2,6 @@
 
 import logging
 import time
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ def run_job(context: HydraContext, task_function: TaskFunction, config: DictConf
 def recorded(task_function: TaskFunction) -> TaskFunction:
     """Wraps a task function so that its run's start and end are recorded, however it ends."""
 
-    @wraps(task_function)
     def run(config: DictConfig) -> Any:
         provenance = Provenance(Path(config.config.output_dir))
         provenance.start(seed=config.config.seed, data=_data_facts(config))

@@ -27,7 +27,7 @@ class MetricsFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self.columns = list(FIXED_COLUMNS)
+        self.columns = _columns_of(self.path) or list(FIXED_COLUMNS)
         self._file: TextIO | None = None
 
     def append(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -74,6 +74,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
             {name: _number(value) for name, value in row.items() if value not in ("", None)}
             for row in csv.DictReader(file)
         ]
+
+
+def _columns_of(path: Path) -> list[str]:
+    """Returns the columns of a file that an earlier process wrote; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _text(value: float | None) -> str:

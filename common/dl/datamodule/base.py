@@ -112,11 +112,13 @@ class BaseDataModule(LightningDataModule, ABC):
     def transform_batch(self, batch: Any, split: Split) -> Any:
         """Turns a batch, already on its device, into what the network takes: normalisation, augmentation.
 
+        By default it only makes a tuple again of what the dataset gave as one: torch's loader makes lists of tuples.
+
         Args:
-            batch: As the dataset gave it.
+            batch: As the loader gave it.
             split: Which data it comes from; augmentations are for `train`.
         """
-        return batch
+        return tuple(batch) if isinstance(batch, list) else batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lightning's hook for `transform_batch`."""
@@ -158,7 +160,8 @@ class BaseDataModule(LightningDataModule, ABC):
         if self.per_device_num_workers == 0:  # Torch refuses these where there are no workers.
             keys |= {"prefetch_factor": None, "persistent_workers": False}
             keys |= {"timeout": 0, "multiprocessing_context": None}
-        in_memory = isinstance(dataset, InMemoryDataset)
+        # A given collate_fn expects what torch hands it: a list of samples.
+        in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
         return self.dataloader.func(
             dataset,
             **keys,

@@ -7,6 +7,7 @@ SILENCED_WARNINGS = {
     r".*does not have many workers.*": "the number of workers is chosen, and said, by set_batch_size_and_num_workers",
     r".*is smaller than the logging interval.*": "short epochs are usual on small data; each epoch is logged",
     r".*Checkpoint directory .* exists and is not empty.*": "a run continues in its own folder",
+    r".*The dirpath has changed from.*": "a run that starts from another run's checkpoint writes into its own folder",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "Lightning's own use of torch",
     r".*ModelCheckpoint.*could not find the monitored key.*": "fast_dev_run and overfitting have no validation",
     r".*no CUDA runtime is found.*": "said by torch on every machine without a GPU",
