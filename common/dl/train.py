@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
@@ -16,7 +17,7 @@ from common.dl.utils.lightning import instantiate_trainer
 from common.dl.utils.noise import silence_noise
 from common.dl.utils.seed import seed_everything
 from common.dl.utils.wandb import instantiate_logger
-from common.run.checkpoint import BEST, FOLDER_NAME, read_checkpoint
+from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.utils.wandb import sync_command
@@ -50,14 +51,19 @@ def train(
     silence_noise()
     seed_everything(config.seed)
     folder = Path(config.output_dir)
+    own_checkpoint = last_checkpoint(folder)
+    start = own_checkpoint or (None if config.ckpt_path in (None, CONTINUE) else Path(str(config.ckpt_path)))
     live_logger = instantiate_logger(logger, folder)
-    live_trainer = instantiate_trainer(trainer, live_logger, callbacks, config)
+    live_trainer = instantiate_trainer(
+        trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
+    )
     data, module = datamodule(), litmodule()
     log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.parameters()):,}")
     if config.evaluate_only:
-        module.load_state_dict(read_checkpoint(Path(str(config.ckpt_path)))["state_dict"])
+        module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
     else:
-        live_trainer.fit(module, datamodule=data, ckpt_path=config.ckpt_path, weights_only=True)
+        module.on_bad_loss = config.on_bad_loss
+        live_trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         if (folder / FOLDER_NAME / BEST).is_file():
             module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
     metrics = evaluate(live_trainer, module, data)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from common.dl.config import OnBadLoss
+from common.dl.litmodule.bad_loss import refuse_bad_loss
 from common.utils.beartype import ge
 
 Stage = Literal["train", "val", "test"]
@@ -47,6 +49,7 @@ class BaseLitModule(LightningModule, ABC):
         stage: Which of training, validation and testing `step` is called for.
         curr_train_step: Training steps taken, also across continuations.
         curr_val_epoch: Validation epochs completed, also across continuations.
+        on_bad_loss: What to do when a loss is NaN or infinite; `train` sets it from the configuration.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -84,6 +87,8 @@ class BaseLitModule(LightningModule, ABC):
         self.stage: Stage = "train"
         self.curr_train_step = 0
         self.curr_val_epoch = 0
+        self.on_bad_loss: OnBadLoss = "stop"
+        self._num_bad_losses = 0
         self._is_first_batch = False
         self._samples: Mapping[str, Tensor] | None = None
         self._tables: dict[str, Any] = {}
@@ -100,12 +105,17 @@ class BaseLitModule(LightningModule, ABC):
             The loss, or a mapping with the key `loss` whose other entries (tensors or torchmetrics) are logged.
         """
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Computes the loss of a training batch."""
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Computes the loss of a training batch; None lets Lightning skip the step."""
         self.stage = "train"
         loss = self._run_step(batch, batch_idx)
         self.curr_train_step += 1
-        return loss
+        if torch.isfinite(loss):
+            self._num_bad_losses = 0
+            return loss
+        self._num_bad_losses += 1
+        refuse_bad_loss(self.trainer, float(loss), batch_idx, self.on_bad_loss, self._num_bad_losses)
+        return None
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the loss and the metrics of a validation batch."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
 
-from common.run.checkpoint import read_checkpoint, write_checkpoint
+from common.run.checkpoint import read_newest_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -17,7 +17,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint to the CPU; Lightning moves its tensors."""
-        return read_checkpoint(Path(path))
+        return read_newest_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint that a better one replaces."""

@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from common.run.choice import read_record
 from common.utils.wandb import login_wandb, sync_command
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offli
     import wandb
 
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)
-    live: Any = logger(name=logger.keywords["name"] or folder.name, mode=mode, settings=settings)
+    name = logger.keywords["name"] or folder.name
+    live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
     live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
     try:
         live.experiment.config.update(_config_of(folder))
@@ -55,6 +57,12 @@ def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offli
             raise
         return None
     return live  # type: ignore[no-any-return]
+
+
+def run_id(folder: Path) -> str:
+    """Returns the W&B id of a run: it follows from the provenance, so that every launch logs to one run."""
+    record = read_record(folder)
+    return f"{record['identity']}-{record['created_ns']:x}"
 
 
 def _config_of(folder: Path) -> Any:

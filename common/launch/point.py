@@ -1,0 +1,82 @@
+"""One point of a command: a plain run, or one combination of a sweep's values."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from common.config import CONTINUE
+from common.launch.settle import settle
+from common.run.choice import Kind, Launch
+from common.run.identity import budget_of, code_fingerprints, identity_of
+from common.run.provenance import package_versions
+from common.utils.hydra import editable, hydra_config
+from common.utils.misc import repository_path
+from common.utils.runner import get_absolute_project_path
+
+
+@dataclass
+class Point:
+    """What is known of a point before it has a folder.
+
+    Attributes:
+        index: Its position in the sweep, from 0.
+        own_overrides: The overrides that the sweep varies, empty for a plain run.
+        config: Its composed configuration.
+        data: What its components say of the data that is used, once settled.
+    """
+
+    index: int
+    own_overrides: list[str]
+    config: DictConfig
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether an earlier run of this point may be continued."""
+        return bool(self.config.config.ckpt_path == CONTINUE)
+
+    def settle(self) -> None:
+        """Pins down what the configuration leaves to the surroundings."""
+        self.data = settle(self.config)
+
+    def launch(self) -> Launch:
+        """Returns what the point's folder will be chosen by."""
+        tree = self._tree()
+        swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
+        kind: Kind = "point" if self.own_overrides else "plain"
+        return Launch(
+            kind=kind,
+            identity=identity_of(tree, self.data, swept),
+            budget=budget_of(tree),
+            code=code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path()),
+            packages=package_versions(),
+        )
+
+    def _tree(self) -> dict[str, Any]:
+        with hydra_config(self.config):
+            parts = {key: self.config._get_node(key) for key in self.config if key != "hydra"}
+            return {
+                str(key): OmegaConf.to_container(node, resolve=key not in ("logger", "trainer"))
+                if OmegaConf.is_config(node)
+                else node
+                for key, node in parts.items()
+            }
+
+
+def compose_point(context: HydraContext, config: DictConfig, index: int, overrides: list[str], swept: list[str]) -> Point:
+    """Composes the configuration of a point.
+
+    Args:
+        context: Hydra's means to compose configurations.
+        config: The command's configuration, without the values that are swept.
+        index: The point's position in the sweep.
+        overrides: All overrides of the point.
+        swept: The keys that the sweep varies.
+    """
+    composed = context.config_loader.load_sweep_config(config, overrides)
+    with editable(composed):
+        composed.hydra.job.num, composed.hydra.job.id = index, str(index)
+    own = [override for override in overrides if override.lstrip("+").partition("=")[0] in swept]
+    return Point(index, own, composed)
