@@ -31,7 +31,7 @@ class RunError(AIResearchError):
     """A run that started and could not go on."""
 
 
-class RunStopped(AIResearchError):
+class RunStoppedError(AIResearchError):
     """A run that was asked to stop, has saved, and that the same command continues."""
 
     exit_status = 75
@@ -80,7 +80,7 @@ def message_of(error: BaseException) -> str:
     from hydra.errors import HydraException, InstantiationException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
-    if isinstance(error, RunStopped):
+    if isinstance(error, RunStoppedError):
         return str(error)
     if isinstance(error, AIResearchError):
         return f"Error: {error}"

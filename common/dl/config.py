@@ -7,7 +7,6 @@ from omegaconf import MISSING
 
 from common.config import CONTINUE, BaseSubtaskConfig
 
-
 OnBadLoss = Literal["stop", "skip"]
 
 MAX_SKIPPED_STEPS = 20

@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
+from common.dl.datamodule.sampler import order_seed
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.utils.lightning import instantiate_trainer
 from common.dl.utils.noise import silence_noise
@@ -58,6 +59,8 @@ def train(
         trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
     )
     data, module = datamodule(), litmodule()
+    if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
+        seed_everything(order_seed(config.seed, live_trainer.global_rank))
     log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.parameters()):,}")
     if config.evaluate_only:
         module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
@@ -67,6 +70,8 @@ def train(
         if (folder / FOLDER_NAME / BEST).is_file():
             module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
     metrics = evaluate(live_trainer, module, data)
+    if not live_trainer.is_global_zero:
+        return metrics["val/loss"]
     plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
     return metrics["val/loss"]

@@ -3,19 +3,21 @@
 import logging
 import time
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from hydra.core import utils as hydra_utils
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import RunStopped
+from common.errors import RunStoppedError
 from common.launch.point import Point
+from common.launch.ranks import die_with_first_rank, further_ranks
 from common.run.choice import Choice
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals
-from common.utils.hydra import editable
+from common.utils.hydra import editable, hydra_config
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +59,10 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
         provenance.start(seed=config.config.seed, data=point.data, origin=_origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals():
+            with stop_on_signals(), further_ranks(point.num_ranks, point.overrides, choice.folder):
                 result = task_function(config)
         except BaseException as error:
-            status: Status = "stopped" if isinstance(error, RunStopped | KeyboardInterrupt) else "failed"
+            status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":
                 log.debug("The run failed.", exc_info=error)
             provenance.end(status, f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - started, 1))
@@ -69,6 +71,24 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
         return result
 
     return run
+
+
+def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
+    """Runs this process's share of a job that another process leads, which keeps the record.
+
+    Args:
+        task_function: Runs a composed configuration.
+        point: What to run, settled.
+        folder: The run's folder.
+    """
+    die_with_first_rank()
+    with editable(point.config):
+        point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
+    result = JobReturn()
+    with hydra_config(point.config), stop_on_signals():
+        result.return_value = task_function(point.config)
+    result.status = JobStatus.COMPLETED
+    return result
 
 
 def _origin(point: Point) -> str | None:

@@ -10,9 +10,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import ConfigError
-from common.launch.job import run_job
+from common.launch.job import run_further_rank, run_job
 from common.launch.local_sweep import launch_sweep
 from common.launch.point import compose_point
+from common.launch.ranks import folder_of_first_rank
 from common.launch.sweep import swept_keys
 from common.run.choice import choose_folder, newest_run
 from common.utils.beartype import ge
@@ -28,9 +29,11 @@ class LocalResources:
     Attributes:
         cpus_per_task: CPUs for torch's threads and for data-loading workers; null means all that this process may use.
             More than there are is capped, and said.
+        tasks_per_node: Processes (ranks) that share the work of a subtask.
     """
 
     cpus_per_task: Annotated[int, ge(1)] | None = None
+    tasks_per_node: Annotated[int, ge(1)] = 1
 
 
 @dataclass
@@ -65,7 +68,10 @@ def launch(
     """
     setup_globals()
     swept = swept_keys(list(config.hydra.overrides.task))
-    composed = [compose_point(context, config, index, point, swept) for index, point in enumerate(points)]
+    composed = [
+        compose_point(context, config, index, point, swept, resources.tasks_per_node)
+        for index, point in enumerate(points)
+    ]
     if any(point.config.config.preflight_only for point in composed):
         print(f"Preflight: {len(points)} configuration(s) checked, nothing wrong. Nothing was started.")
         return []
@@ -73,6 +79,9 @@ def launch(
         _check_device(point.config.config.device)
         point.settle()
     _limit_threads(resources)
+    first_rank_folder = folder_of_first_rank()
+    if first_rank_folder is not None:
+        return [run_further_rank(task_function, composed[0], first_rank_folder)]
     wanted = Path(config.hydra.sweep.dir)
     if swept:
         return launch_sweep(context, task_function, composed, wanted)
@@ -102,7 +111,8 @@ def _limit_threads(resources: LocalResources) -> None:
     import torch
 
     available = available_cpus()
-    wanted = resources.cpus_per_task or available
-    if wanted > available:
-        print(f"hydra.launcher.cpus_per_task={wanted} is more than this machine grants: {available} used.")
-    torch.set_num_threads(min(wanted, available))
+    share = max(1, available // resources.tasks_per_node)
+    wanted = resources.cpus_per_task or share
+    if wanted > share:
+        print(f"hydra.launcher.cpus_per_task={wanted} is more than this machine grants: {share} used.")
+    torch.set_num_threads(min(wanted, share))

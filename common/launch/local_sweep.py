@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 
-from common.errors import RunError, RunStopped, message_of
+from common.errors import RunError, RunStoppedError, message_of
 from common.launch.job import run_job
 from common.launch.point import Point
 from common.run.choice import (
@@ -36,7 +36,7 @@ def launch_sweep(
 
     Raises:
         RunError: at least one point failed; the others were finished first.
-        RunStopped: the sweep was asked to stop.
+        RunStoppedError: the sweep was asked to stop.
     """
     launches = [point.launch() for point in points]
     sweep = replace(launches[0], kind="sweep", identity=_identity_of_sweep(launches))
@@ -51,7 +51,7 @@ def launch_sweep(
         ]
         _raise_failures(results, choice.folder)
         status = "finished"
-    except RunStopped:
+    except RunStoppedError:
         status = "stopped"
         raise
     finally:
@@ -73,7 +73,7 @@ def _run_point(
     choice: Choice = choose_folder(wanted, launch, earlier, may_continue=point.may_continue)
     result = run_job(context, task_function, point, choice)
     if result.status == JobStatus.FAILED:
-        if isinstance(result._return_value, RunStopped):
+        if isinstance(result._return_value, RunStoppedError):
             raise result._return_value
         print(message_of(result._return_value))
     return result

@@ -1,5 +1,6 @@
 """One point of a command: a plain run, or one combination of a sweep's values."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from common.launch.settle import settle
 from common.run.choice import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
-from common.utils.hydra import editable, hydra_config
+from common.utils.hydra import editable, resolve
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
 
@@ -22,14 +23,18 @@ class Point:
 
     Attributes:
         index: Its position in the sweep, from 0.
+        overrides: All its overrides.
         own_overrides: The overrides that the sweep varies, empty for a plain run.
         config: Its composed configuration.
+        num_ranks: Processes that share its work.
         data: What its components say of the data that is used, once settled.
     """
 
     index: int
+    overrides: list[str]
     own_overrides: list[str]
     config: DictConfig
+    num_ranks: int
     data: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -55,17 +60,14 @@ class Point:
         )
 
     def _tree(self) -> dict[str, Any]:
-        with hydra_config(self.config):
-            parts = {key: self.config._get_node(key) for key in self.config if key != "hydra"}
-            return {
-                str(key): OmegaConf.to_container(node, resolve=key not in ("logger", "trainer"))
-                if OmegaConf.is_config(node)
-                else node
-                for key, node in parts.items()
-            }
+        config = copy.deepcopy(self.config)
+        resolve(config)
+        return {str(key): value for key, value in OmegaConf.to_container(config).items() if key != "hydra"}
 
 
-def compose_point(context: HydraContext, config: DictConfig, index: int, overrides: list[str], swept: list[str]) -> Point:
+def compose_point(
+    context: HydraContext, config: DictConfig, index: int, overrides: list[str], swept: list[str], num_ranks: int
+) -> Point:
     """Composes the configuration of a point.
 
     Args:
@@ -74,9 +76,10 @@ def compose_point(context: HydraContext, config: DictConfig, index: int, overrid
         index: The point's position in the sweep.
         overrides: All overrides of the point.
         swept: The keys that the sweep varies.
+        num_ranks: Processes that share the point's work.
     """
     composed = context.config_loader.load_sweep_config(config, overrides)
     with editable(composed):
         composed.hydra.job.num, composed.hydra.job.id = index, str(index)
     own = [override for override in overrides if override.lstrip("+").partition("=")[0] in swept]
-    return Point(index, own, composed)
+    return Point(index, overrides, own, composed, num_ranks)

@@ -166,5 +166,3 @@ def _warn_of_packages(record: dict[str, Any], launch: Launch) -> None:
     for name, version in launch.packages.items():
         if before.get(name) != version:
             log.warning("The run began with %s %s and goes on with %s.", name, before.get(name), version)
-
-

@@ -52,7 +52,7 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _set_flag(number: int, frame: FrameType | None) -> None:
+def _set_flag(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGINT and signal.SIGINT in _received:
         os._exit(SECOND_INTERRUPT_STATUS)
     _received.append(signal.Signals(number))

@@ -13,9 +13,9 @@ from common.launch.local import LocalResources, launch
 class LocalLauncher(Launcher):
     """Runs subtasks in this process, one after the other."""
 
-    def __init__(self, cpus_per_task: int | None) -> None:
+    def __init__(self, cpus_per_task: int | None, tasks_per_node: int) -> None:
         """Takes the fields of `LocalLauncherConfig`."""
-        self.resources = LocalResources(cpus_per_task=cpus_per_task)
+        self.resources = LocalResources(cpus_per_task=cpus_per_task, tasks_per_node=tasks_per_node)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed."""

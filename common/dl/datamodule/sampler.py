@@ -88,6 +88,11 @@ class EpochBatchSampler(Sampler[list[int]]):
         generator = torch.Generator().manual_seed(order_seed(self.seed, self.epoch))
         return torch.randperm(self.num_samples, generator=generator)
 
+    def weight_of(self, index: int) -> float:
+        """Returns by what to weigh this rank's mean loss of a batch, so that the mean over ranks is over samples."""
+        batch = self._global_batch(torch.arange(self.num_samples), index)
+        return len(torch.tensor_split(batch, self.num_ranks)[self.rank]) * self.num_ranks / len(batch)
+
     def _slice(self, batch: torch.Tensor) -> torch.Tensor:
         """Returns this rank's part of a global batch; a rank never gets less than one sample."""
         parts = torch.tensor_split(batch, self.num_ranks)

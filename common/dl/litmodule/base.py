@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from common.dl.config import OnBadLoss
+from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
 from common.utils.beartype import ge
 
@@ -109,6 +110,8 @@ class BaseLitModule(LightningModule, ABC):
         """Computes the loss of a training batch; None lets Lightning skip the step."""
         self.stage = "train"
         loss = self._run_step(batch, batch_idx)
+        if self.trainer.world_size > 1:
+            loss = loss * sampler_of(self.trainer.train_dataloader).weight_of(batch_idx)
         self.curr_train_step += 1
         if torch.isfinite(loss):
             self._num_bad_losses = 0

@@ -20,7 +20,7 @@ from common.dl.utils.loops import after_epoch, after_step
 from common.dl.utils.metric_states import get_metric_states, set_metric_states
 from common.dl.utils.ranks import any_rank, gather
 from common.dl.utils.seed import get_random_states, set_random_states
-from common.errors import RunStopped
+from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
@@ -123,7 +123,7 @@ class Checkpointer(Callback):
         progress = trainer.fit_loop.epoch_loop.batch_progress
         is_within_step = trainer.training and progress.current.ready > progress.current.completed > 0
         is_whole = progress.current.completed % trainer.accumulate_grad_batches == 0
-        is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStopped)
+        is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStoppedError)
         if is_savable and is_within_step and is_whole and trainer.world_size == 1 and not self.has_failed_to_write:
             self._write(trainer)
 
@@ -171,7 +171,7 @@ class Checkpointer(Callback):
         """Saves at a boundary, and leaves there if any rank was asked to."""
         self._write(trainer)
         if self.is_stopping:
-            raise RunStopped(
+            raise RunStoppedError(
                 f"Stopped by {stop.name_of_stop()} after step {trainer.global_step}, saved. The same command continues."
             )
 
@@ -189,7 +189,7 @@ class Checkpointer(Callback):
     def _leave_if_asked(self, trainer: Trainer) -> None:
         (stopping,) = any_rank(trainer, stop.is_stop_requested())
         if stopping:
-            raise RunStopped(f"Stopped by {stop.name_of_stop()} after training. The same command continues.")
+            raise RunStoppedError(f"Stopped by {stop.name_of_stop()} after training. The same command continues.")
 
 
 def is_mid_epoch(trainer: Trainer) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import yaml
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.run.choice import read_record
 from common.utils.wandb import login_wandb, sync_command
@@ -26,6 +28,8 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
         logger: The configured partial.
         folder: The run's folder.
     """
+    if rank_zero_only.rank:
+        return DummyLogger()
     if logger.func is not WandbLogger:
         return logger()
     is_off = os.environ.get("WANDB_MODE") in ("offline", "disabled")
