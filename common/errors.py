@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL_ERROR_VARIABLE = "HYDRA_FULL_ERROR"
+INTERRUPTED = 130
 
 
 class AIResearchError(Exception):
@@ -49,7 +50,9 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    except SystemExit as end:  # Lightning ends the process with status 1 on Ctrl-C.
+        sys.exit(INTERRUPTED if isinstance(end.__context__, KeyboardInterrupt) else end.code)
     except Exception as error:
         if before == "1":
             traceback.print_exc()

@@ -15,7 +15,7 @@ from common.launch import preflight
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
 from common.utils.misc import repository_path
-from common.utils.runner import get_absolute_project_path
+from common.utils.runner import get_absolute_project_path, overrides_first
 
 FINAL_METHODS = ("run_task", "handle_configs")
 
@@ -49,6 +49,7 @@ class BaseTaskRunner(ABC):
         """Runs the task that the command line names, and exits with the status that tells how it went."""
         with report_errors():
             os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
+            sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
             declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
             preflight.check_command(declared, sys.argv[1:])

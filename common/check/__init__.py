@@ -39,7 +39,7 @@ def check_config(config: DictConfig, declared: Declared) -> list[Problem]:
     problems = check_targets(tree, registered=declared.target_keys, widened=declared.allowed_targets)
     if problems:  # Nothing more may be imported on behalf of this configuration.
         return problems
-    return check_keys(tree, declared.root_keys, declared.target_keys) + check_values(tree)
+    return _check_keys_and_values(tree, declared.root_keys, declared)
 
 
 def check_hydra(config: DictConfig, declared: Declared) -> list[Problem]:
@@ -58,7 +58,13 @@ def check_hydra(config: DictConfig, declared: Declared) -> list[Problem]:
     if problems:
         return problems
     built = {"hydra": {part: tree["hydra"][part] for part in ("launcher", "sweeper")}}
-    return check_keys(built, frozenset({"hydra"}), declared.target_keys) + check_values(built)
+    return _check_keys_and_values(built, frozenset({"hydra"}), declared)
+
+
+def _check_keys_and_values(tree: dict[str, Any], root_keys: frozenset[str], declared: Declared) -> list[Problem]:
+    unknown = check_keys(tree, root_keys, declared.target_keys)
+    told = {problem.key.rpartition(".")[0] for problem in unknown}  # Their configs refuse the same keys once more.
+    return unknown + [problem for problem in check_values(tree) if problem.key not in told]
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def _walk_value(value: Any, path: str, target_keys: Mapping[str, frozenset[str]]
 
 
 def declared_keys(node: dict[str, Any], target_keys: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
-    """Returns the keys that a node may have, or None where it may have any: a mapping that builds nothing."""
+    """Returns the keys that a node may have, or None where it may have any: it builds nothing, or a mapping."""
     target = target_of(node)
-    if target is None:
+    if target is None or target is dict:
         return None
     parameters = parameters_of(target)
     registered = target_keys.get(str(node.get("_target_")))

@@ -44,6 +44,14 @@ GETTERS = (
 ALLOWED_OBJECTS = ("functools.partial", *GETTERS)
 
 
+REFUSED = (
+    "common.check",  # Leads from names to objects.
+    "pytorch_lightning.cli",  # Builds any class by its name.
+    "torch.utils.data.datapipes",  # Unpickles bytes.
+)
+"""Modules that are not allowed, although a module above them is."""
+
+
 def check_targets(tree: Any, registered: Collection[str], widened: Collection[str]) -> list[Problem]:
     """Returns a problem for each name in a configuration that it may not name.
 
@@ -95,8 +103,10 @@ def is_allowed(name: object, widened: Collection[str] = ()) -> bool:
         return False  # Not even imported.
     found = resolve(name)
     home = _home_of(found)
-    if home is None:
+    if home is None or any(_is_below(home, module) for module in REFUSED):
         return False
+    if _is_below(home, "pytorch_lightning") and not isinstance(found, type):
+        return False  # Among its functions are some that unpickle files.
     return any(_is_below(home, allowed) for allowed in (*ALLOWED_MODULES, *ALLOWED_OBJECTS, *widened))
 
 
@@ -110,7 +120,7 @@ def _named_objects(tree: Any) -> Iterator[tuple[str, Any]]:
         for wrapper in [wrappers] if isinstance(wrappers, str) else wrappers:
             if isinstance(wrapper, str):
                 yield join(path, "_zen_wrappers"), wrapper
-        if _is_getter(node.get("_target_")):
+        if _is_getter(node.get("_target_")) or _is_getter(node.get("_zen_target")):
             for value in [node.get("path"), *(node.get("_args_") or [])]:
                 if value is not None:
                     yield join(path, "path"), value
@@ -126,6 +136,8 @@ def _home_of(found: Any) -> str | None:
     name = getattr(found, "__qualname__", None)
     if not (isinstance(found, type) or inspect.isroutine(found)) or not module or not name:
         return None
+    if any(part.startswith("_") for part in name.split(".")):
+        return None  # Private: runs git, for example.
     if isinstance(found, type):
         name = found.__qualname__
     elif "." in name and not _is_below(module, "common") and not _is_below(module, "projects"):

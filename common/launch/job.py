@@ -1,8 +1,8 @@
 """One job: from a composed configuration to a finished folder."""
 
+import copy
 import logging
 import time
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ch
 def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskFunction:
     """Wraps a task function so that its run's start and end are recorded, however it ends."""
 
-    @wraps(task_function)
     def run(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", choice.folder, choice.reason, choice.record["identity"])
         provenance = Provenance(choice.folder, choice.record)
@@ -84,9 +83,12 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
     die_with_first_rank()
     with editable(point.config):
         point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
+        own = copy.deepcopy(point.config)
+        del own["hydra"]
     result = JobReturn()
     with hydra_config(point.config), stop_on_signals():
-        result.return_value = task_function(point.config)
+        logging.basicConfig(level=logging.INFO)
+        result.return_value = task_function(own)
     result.status = JobStatus.COMPLETED
     return result
 

@@ -23,7 +23,7 @@ class Point:
 
     Attributes:
         index: Its position in the sweep, from 0.
-        overrides: All its overrides.
+        overrides: All its overrides, those of Hydra itself included.
         own_overrides: The overrides that the sweep varies, empty for a plain run.
         config: Its composed configuration.
         num_ranks: Processes that share its work.
@@ -62,7 +62,8 @@ class Point:
     def _tree(self) -> dict[str, Any]:
         config = copy.deepcopy(self.config)
         resolve(config)
-        return {str(key): value for key, value in OmegaConf.to_container(config).items() if key != "hydra"}
+        tree: Any = OmegaConf.to_container(config)
+        return {str(key): value for key, value in tree.items() if key != "hydra"}
 
 
 def compose_point(
@@ -74,7 +75,7 @@ def compose_point(
         context: Hydra's means to compose configurations.
         config: The command's configuration, without the values that are swept.
         index: The point's position in the sweep.
-        overrides: All overrides of the point.
+        overrides: The point's overrides, those of Hydra itself left out.
         swept: The keys that the sweep varies.
         num_ranks: Processes that share the point's work.
     """
@@ -82,4 +83,4 @@ def compose_point(
     with editable(composed):
         composed.hydra.job.num, composed.hydra.job.id = index, str(index)
     own = [override for override in overrides if override.lstrip("+").partition("=")[0] in swept]
-    return Point(index, overrides, own, composed, num_ranks)
+    return Point(index, [*overrides, *composed.hydra.overrides.hydra], own, composed, num_ranks)

@@ -1,6 +1,7 @@
 """Checks a whole command before any of it starts: every point's configuration is composed and judged."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +21,7 @@ from common.check.problem import Problem
 from common.check.tree import nodes
 from common.errors import ConfigError
 from common.launch.sweep import expand_grid, parse_overrides
-from common.utils.hydra import interpolated_keys, resolve
+from common.utils.hydra import origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name
 
@@ -38,15 +39,17 @@ def check_command(declared: Declared, arguments: list[str]) -> None:
     command = get_args_parser().parse_args(arguments)
     if command.help or command.hydra_help or command.cfg or command.info or command.shell_completion:
         return
+    _check_header()
     points = expand_grid(command.overrides)
     points_by_problem: dict[Problem, list[list[str]]] = {}
     for point, config in zip(points, _composed(points), strict=True):
-        referring = interpolated_keys(config)  # What they refer to is judged where it stands.
+        origin_of = origins(config)
         resolve(config)
-        for problem in check_hydra(config.hydra, declared) or check_config(config, declared):
-            if problem.key in referring:
-                continue
-            points_by_problem.setdefault(problem, []).append(point)
+        problems = check_hydra(config.hydra, declared) or check_config(config, declared)
+        keys = {problem.key for problem in problems}
+        for problem in problems:
+            if origin_of.get(problem.key) not in keys:  # Otherwise it is told at its origin.
+                points_by_problem.setdefault(problem, []).append(point)
     if points_by_problem:
         raise ConfigError(_describe(points_by_problem, len(points), command.overrides))
 
@@ -72,6 +75,17 @@ def declared_by(run_subtask: Callable[..., Any], store: ZenStore, allowed_target
         target_keys=target_keys,
         allowed_targets=allowed_targets,
     )
+
+
+def _check_header() -> None:
+    """Checks that the task file sets keys at the top.
+
+    Raises:
+        ConfigError: it would set them below the key `task`.
+    """
+    task_file = get_absolute_project_path() / "task" / f"{get_task_name()}.yaml"
+    if re.search(r"^#\s*@package\s+_global_\s*$", task_file.read_text(), re.MULTILINE) is None:
+        raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
 def _composed(points: list[list[str]]) -> Iterable[DictConfig]:
@@ -114,7 +128,7 @@ def _describe_composition_error(error: ConfigCompositionException) -> str:
     """Returns Hydra's text or, for a key that its own node does not have, ours with the nearest key."""
     cause = error.__cause__
     if not isinstance(cause, ConfigKeyError | ConfigAttributeError) or not isinstance(cause.parent_node, DictConfig):
-        return str(error) + (f"\n{cause}" if cause else "")
+        return str(error).partition("\nConfig search path")[0] + (f"\n{cause}" if cause else "")
     parent = str(cause.full_key).rpartition(".")[0]
     meant = nearest(str(cause.full_key), [f"{parent}.{key}" for key in map(str, cause.parent_node)])
     return f"No configuration declares the key {cause.full_key}." + (f" Did you mean {meant}?" if meant else "")
@@ -133,7 +147,8 @@ def _describe(points_by_problem: dict[Problem, list[list[str]]], num_points: int
 
 def _place_of(key: str, overrides: list[str]) -> str:
     """Returns where a key was set, if it was set."""
-    if key in [override.key_or_group for override in parse_overrides(overrides)]:
+    given = [override.key_or_group for override in parse_overrides(overrides)]
+    if any(name == key or name.startswith(f"{key}.") for name in given):
         return " (Set on the command line.)"
     task_file = get_absolute_project_path() / "task" / f"{get_task_name()}.yaml"
     is_set = "[" not in key and OmegaConf.select(OmegaConf.load(task_file), key, throw_on_missing=False) is not None

@@ -6,18 +6,26 @@ folder, keeps the record and logs; the others write what they have to say to `ra
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import RunStoppedError
+
+log = logging.getLogger(__name__)
+
 FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
-GRACE_S = 20
-"""How long the others may take to leave once the first process is done."""
+GRACE_S = 15
+"""How long the others may take to leave once one process is done or has failed."""
+
+POLL_S = 0.5
 
 _PR_SET_PDEATHSIG = 1
 
@@ -56,9 +64,12 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
     }
     with _environment(shared | {"LOCAL_RANK": "0"}):
         processes = [_start(rank, overrides, folder) for rank in range(1, num_ranks)]
+        is_over = threading.Event()
+        threading.Thread(target=_watch, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
         try:
             yield
         finally:
+            is_over.set()
             _wait(processes)
 
 
@@ -72,6 +83,17 @@ def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[by
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+
+
+def _watch(processes: list[subprocess.Popen[bytes]], is_over: threading.Event, folder: Path) -> None:
+    """Ends this process if another rank fails and this one does not notice, because it waits for it."""
+    while not is_over.wait(POLL_S):
+        for rank, process in enumerate(processes, start=1):
+            if process.poll() not in (None, 0, RunStoppedError.exit_status):
+                log.error("Rank %d ended with status %s; see %s.", rank, process.poll(), folder / f"rank_{rank}.log")
+                if not is_over.wait(GRACE_S):
+                    os._exit(1)
+                return
 
 
 def _wait(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -64,9 +64,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types here: pickle's, zipfile's, RuntimeError, EOFError.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"The checkpoint {path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]} It is "
-            "damaged, or holds more than tensors and plain values."
+            f"The checkpoint {path} cannot be read: {reason} It is damaged, or holds more than "
+            "tensors and plain values."
         ) from error
     return checkpoint
 

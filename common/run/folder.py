@@ -66,8 +66,9 @@ def name_of_point(index: int, num_points: int, overrides: list[str]) -> str:
     """
     text = ",".join(overrides)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text)
-    name = f"{index:0{len(str(num_points - 1))}d}_{safe}".rstrip("._")
-    if safe != text or len(name) > MAX_NAME_BYTES:
+    number = f"{index:0{len(str(num_points - 1))}d}"
+    name = f"{number}_{safe}".rstrip("._")
+    if (name != f"{number}_{text}" and text) or len(name) > MAX_NAME_BYTES:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{name[: MAX_NAME_BYTES - len(digest) - 1]}_{digest}"
     return name

@@ -53,6 +53,6 @@ def load(folder: str | Path) -> LoadedRun:
         raise ConfigError("\n".join(problem.text for problem in problems))
     checkpoints = [folder / FOLDER_NAME / name for name in (BEST, LAST)]
     path = next((path for path in checkpoints if path.is_file()), checkpoints[-1])
-    module: torch.nn.Module = instantiate(config.litmodule)()
+    module = instantiate(config.litmodule)()
     module.load_state_dict(read_checkpoint(path)["state_dict"])
     return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(folder))

@@ -96,7 +96,7 @@ def read_holder(path: Path) -> dict[str, Any] | None:
 
 def is_alive(holder: dict[str, Any]) -> bool:
     """Returns whether the process that a lock names still runs on this machine."""
-    return holder["host"] == socket.gethostname() and process_start_time(holder["pid"]) == holder["start_time"]
+    return bool(holder["host"] == socket.gethostname() and process_start_time(holder["pid"]) == holder["start_time"])
 
 
 def process_start_time(pid: int) -> int | None:

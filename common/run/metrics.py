@@ -21,7 +21,7 @@ FIXED_COLUMNS = ("step", "epoch", "time")
 class MetricsFile:
     """Appends to a run's `metrics.csv`. Each row is handed to the operating system at once.
 
-    A file that is there already is replaced, unless `load_state_dict` says how much of it to keep.
+    What is in the file already is kept, unless `load_state_dict` says how much of it, or `clear` that nothing.
 
     Args:
         folder: The run's folder.
@@ -29,8 +29,8 @@ class MetricsFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self.columns = list(FIXED_COLUMNS)
-        self.num_rows = 0
+        self.columns = _columns_of(self.path) or list(FIXED_COLUMNS)
+        self.num_rows = len(read_metrics(folder))
         self._file: TextIO | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -41,6 +41,10 @@ class MetricsFile:
         """Cuts the file back to how far it went when the state was taken."""
         self.num_rows = state["num_rows"]
         self._set_columns(list(state["columns"]))
+
+    def clear(self) -> None:
+        """Empties the file."""
+        self.load_state_dict({"columns": FIXED_COLUMNS, "num_rows": 0})
 
     def append(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Appends a row.
@@ -87,6 +91,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
             {name: _number(value) for name, value in row.items() if value not in ("", None)}
             for row in csv.DictReader(file)
         ]
+
+
+def _columns_of(path: Path) -> list[str]:
+    """Returns the columns of a file that an earlier process wrote; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _text(value: float | None) -> str:

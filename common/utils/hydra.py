@@ -1,5 +1,6 @@
 """Tools on configurations that Hydra composed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,10 +27,11 @@ def editable(config: DictConfig) -> Iterator[None]:
         yield
 
 
-def interpolated_keys(config: DictConfig) -> set[str]:
-    """Returns the keys, outside Hydra's own node, whose values refer to other keys."""
+def origins(config: DictConfig) -> dict[str, str]:
+    """Returns, for each key whose value is that of another key, that other key."""
     tree = OmegaConf.to_container(config, resolve=False)
-    return {path for path, value in leaves(tree) if isinstance(value, str) and "${" in value}
+    references = ((path, re.fullmatch(r"\$\{([\w.]+)\}", str(value))) for path, value in leaves(tree))
+    return {path: reference[1] for path, reference in references if reference}
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -45,7 +47,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def resolve(config: DictConfig) -> None:
-    """Resolves a composed configuration's interpolations in place, outside Hydra's own node.
+    """Resolves a composed configuration's interpolations in place, Hydra's own node included.
 
     Args:
         config: What is known only once a job runs, such as its folder, becomes "<output_dir>".
@@ -53,8 +55,5 @@ def resolve(config: DictConfig) -> None:
     with editable(config):
         if OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
             config.hydra.runtime.output_dir = "<output_dir>"
-        with hydra_config(config):
-            for key in config:
-                node = config._get_node(key)
-                if key != "hydra" and isinstance(node, DictConfig):
-                    OmegaConf.resolve(node)
+    with hydra_config(config), editable(config):  # In this order: Hydra makes its node read-only when it takes it.
+        OmegaConf.resolve(config)

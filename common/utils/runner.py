@@ -4,10 +4,24 @@ import re
 import sys
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
+
 from common.errors import ConfigError
 from common.utils.misc import nearest
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def overrides_first(arguments: list[str]) -> list[str]:
+    """Returns a command's arguments with `key=value` before options such as `-m` or `--cfg job`.
+
+    Hydra's parser takes all overrides in one piece: it refuses `task=fnn -m litmodule.optimizer.lr=1e-3,1e-2`.
+
+    Args:
+        arguments: The command line, without the program's name.
+    """
+    overrides: list[str] = get_args_parser().parse_intermixed_args(arguments).overrides
+    return overrides + [argument for argument in arguments if argument not in overrides]
 
 
 def get_absolute_project_path() -> Path:

@@ -1,6 +1,7 @@
 """Hydra finds launchers only below `hydra_plugins`; the work is in `common/launch/local.py`."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -8,12 +9,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.launch.local import LocalResources, launch
+from common.utils.beartype import ge
 
 
 class LocalLauncher(Launcher):
     """Runs subtasks in this process, one after the other."""
 
-    def __init__(self, cpus_per_task: int | None, tasks_per_node: int) -> None:
+    def __init__(self, cpus_per_task: Annotated[int, ge(1)] | None, tasks_per_node: Annotated[int, ge(1)]) -> None:
         """Takes the fields of `LocalLauncherConfig`."""
         self.resources = LocalResources(cpus_per_task=cpus_per_task, tasks_per_node=tasks_per_node)
 

@@ -7,6 +7,7 @@ import functools
 import gzip
 import logging
 import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,7 +214,10 @@ def _read_idx(data_dir: Path, name: str) -> np.ndarray:
     """Reads an IDX file of bytes: a magic number whose last byte is the number of axes, their lengths, the content."""
     path = _find(data_dir, name)
     assert path is not None
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        content = b""
     num_axes = content[3] if len(content) > 3 else 0
     header = 4 + 4 * num_axes
     shape = np.frombuffer(content, ">u4", count=num_axes, offset=4) if len(content) >= header else np.zeros(0)

@@ -134,11 +134,13 @@ class BaseDataModule(LightningDataModule, ABC):
     def transform_batch(self, batch: Any, split: Split) -> Any:
         """Turns a batch, already on its device, into what the network takes: normalisation, augmentation.
 
+        By default it only makes a tuple again of what the dataset gave as one: torch's loader makes lists of tuples.
+
         Args:
-            batch: As the dataset gave it.
+            batch: As the loader gave it.
             split: Which data it comes from; augmentations are for `train`.
         """
-        return batch
+        return tuple(batch) if isinstance(batch, list) else batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lightning's hook for `transform_batch`."""
@@ -187,7 +189,8 @@ class BaseDataModule(LightningDataModule, ABC):
             keys |= {"timeout": 0, "multiprocessing_context": None}
         else:
             keys["worker_init_fn"] = partial(_start_worker, keys.get("worker_init_fn"))
-        in_memory = isinstance(dataset, InMemoryDataset)
+        # A given collate_fn expects what torch hands it: a list of samples.
+        in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
         return self.dataloader.func(
             dataset,
             **keys,

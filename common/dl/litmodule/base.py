@@ -111,7 +111,8 @@ class BaseLitModule(LightningModule, ABC):
         self.stage = "train"
         loss = self._run_step(batch, batch_idx)
         if self.trainer.world_size > 1:
-            loss = loss * sampler_of(self.trainer.train_dataloader).weight_of(batch_idx)
+            loader: Any = self.trainer.train_dataloader
+            loss = loss * sampler_of(loader).weight_of(batch_idx)
         self.curr_train_step += 1
         if torch.isfinite(loss):
             self._num_bad_losses = 0

@@ -3,7 +3,7 @@
 Axes: B batch; K classes; the rest of an input's axes are its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,19 +56,16 @@ class BaseClassificationLitModule(BaseLitModule):
             }
         )
 
-    @shape_checked
-    def step(
-        self, batch: tuple[Float[Tensor, " B *input_shape"], Int[Tensor, " B"]], batch_idx: int
-    ) -> Mapping[str, Any]:
+    def step(self, batch: Sequence[Tensor], batch_idx: int) -> Mapping[str, Any]:
         """Computes loss and accuracy.
 
         Args:
-            batch: Inputs and their labels, from 0 to K − 1.
+            batch: Inputs, and their labels from 0 to K − 1: a tuple, or the list that torch's loader makes of one.
             batch_idx: The batch's number in its epoch.
         """
         inputs, labels = batch
         logits = self.compute_logits(inputs)
-        output: dict[str, Any] = {"loss": functional.cross_entropy(logits, labels)}
+        output: dict[str, Any] = {"loss": self.compute_loss(logits, labels)}
         if self.is_logging_step:
             metric: Any = self.accuracy[f"{self.stage}_"]
             if self.stage == "train":
@@ -90,6 +87,16 @@ class BaseClassificationLitModule(BaseLitModule):
         """
         logits: Tensor = self.nnmodule(inputs)
         return logits
+
+    @shape_checked
+    def compute_loss(self, logits: Float[Tensor, " B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """Returns the cross-entropy, averaged over the batch.
+
+        Args:
+            logits: The network's scores.
+            labels: From 0 to K − 1.
+        """
+        return functional.cross_entropy(logits, labels)
 
     def view_input(self, value: Tensor) -> Tensor | None:
         """Returns an input as a picture, or None where inputs are no pictures.

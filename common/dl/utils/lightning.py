@@ -20,6 +20,7 @@ from common.dl.utils.checkpointer import Checkpointer
 from common.dl.utils.compilation import compile_network
 from common.dl.utils.logger import MetricsFileLogger
 from common.dl.utils.progress import ProgressBar
+from common.dl.utils.ranks import is_first_rank
 from common.dl.utils.tuning import fastest_batch_size, num_workers_to_keep_up
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ def instantiate_trainer(
     """
     folder = Path(config.output_dir)
     metrics_logger = MetricsFileLogger(folder)
+    if not is_continuation and is_first_rank():
+        metrics_logger.file.clear()  # A launch that was cut off before its first checkpoint leaves nothing to keep.
     checkpointer = Checkpointer(config, metrics_logger.file, is_continuation=is_continuation)
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
     own: list[Callback] = [checkpointer, Preparation(config)] + ([ProgressBar()] if shows_progress else [])

@@ -5,6 +5,12 @@ from typing import Any
 import torch
 import torch.distributed
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+
+def is_first_rank() -> bool:
+    """Returns whether this process is the one that writes; known before there is a trainer."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def any_rank(trainer: Trainer, *flags: bool) -> list[bool]:

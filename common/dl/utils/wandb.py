@@ -10,8 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.loggers.logger import DummyLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from common.dl.utils.ranks import is_first_rank
 from common.run.choice import read_record
 from common.utils.wandb import login_wandb, sync_command
 
@@ -28,7 +28,7 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
         logger: The configured partial.
         folder: The run's folder.
     """
-    if rank_zero_only.rank:
+    if not is_first_rank():
         return DummyLogger()
     if logger.func is not WandbLogger:
         return logger()

@@ -33,13 +33,15 @@ class MLPConfig:
     dropout: Annotated[float, ge(0), lt(1)] = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the number of layers.
+        """Checks the sizes together.
 
         Raises:
-            ValueError: there are fewer than two sizes.
+            ValueError: there are fewer than two sizes, or one is below 1.
         """
         if len(self.layer_sizes) < 2:
             raise ValueError(f"layer_sizes needs at least an input and an output size; received {self.layer_sizes}.")
+        if min(self.layer_sizes) < 1:  # Beartype looks at one item of a list, chosen at random.
+            raise ValueError(f"layer_sizes must all be at least 1; received {self.layer_sizes}.")
 
 
 class MLP(nn.Module):

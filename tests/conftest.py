@@ -1,0 +1,187 @@
+"""Fixtures for all tests: nothing that one test does to the process is seen by the next.
+
+`cli` and `make_project` run the command line in this process; `cli_in_subprocess` starts a fresh interpreter.
+"""
+
+import logging
+import os
+import random
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf.basecontainer import BaseContainer
+
+from common.runner import BaseTaskRunner
+from projects.classify_mnist.train import TaskRunner
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MNIST_PROJECT = REPOSITORY / "projects" / "classify_mnist"
+
+
+@dataclass
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        status: The process's exit status.
+        out: What it wrote to the standard output.
+        err: What it wrote to the standard error.
+    """
+
+    status: int
+    out: str
+    err: str
+
+
+class Cli(Protocol):
+    """Runs a command line."""
+
+    def __call__(
+        self, *arguments: str, project: Path = MNIST_PROJECT, runner: type[BaseTaskRunner] = TaskRunner
+    ) -> Outcome:
+        """Runs `train.py` of a project with the given arguments."""
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what libraries compute once, such as matplotlib's list of fonts."""
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caches: Path) -> None:
+    """No test sees the settings, the login or the outputs of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith(("WANDB_", "HYDRA_", "SLURM_", "GIT_")):
+            monkeypatch.delenv(name)
+    for folder in ("home", "root"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(caches))
+    monkeypatch.setenv("AI_RESEARCH_PATH", str(tmp_path / "root"))
+    monkeypatch.setattr(sys, "argv", [str(MNIST_PROJECT / "train.py")])
+
+
+@pytest.fixture(autouse=True)
+def isolated_hydra() -> Iterator[None]:
+    """Hydra's store of configurations, its current configuration and OmegaConf's resolvers are as before."""
+    store, resolvers = ConfigStore.instance(), dict(BaseContainer._resolvers)
+    repo = _copied(store.repo)
+    config = HydraConfig.instance().cfg
+    yield
+    store.repo = repo
+    HydraConfig.instance().cfg = config
+    GlobalHydra.instance().clear()
+    BaseContainer._resolvers.clear()
+    BaseContainer._resolvers.update(resolvers)
+
+
+@pytest.fixture(autouse=True)
+def isolated_logging() -> Iterator[None]:
+    """Handlers, levels and filters of all loggers are as before."""
+    root = logging.getLogger()
+    names = list(logging.root.manager.loggerDict)
+    before = {logger: (logger.handlers[:], logger.level) for logger in (root, *map(logging.getLogger, names))}
+    yield
+    for name in logging.root.manager.loggerDict:
+        logger = logging.getLogger(name)
+        logger.handlers, level = before.get(logger, ([], logging.NOTSET))
+        logger.setLevel(level)
+    for handler in set(root.handlers) - set(before[root][0]):
+        handler.close()
+    root.handlers = before[root][0]
+    root.setLevel(before[root][1])
+
+
+@pytest.fixture(autouse=True)
+def isolated_numbers() -> Iterator[None]:
+    """Random states, torch's threads and jaxtyping's switch are as before."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state(), torch.get_num_threads()
+    is_disabled = jaxtyping.config.jaxtyping_disable
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.random.set_rng_state(states[2])
+    torch.set_num_threads(states[3])
+    jaxtyping.config.update("jaxtyping_disable", is_disabled)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """AI_RESEARCH_PATH."""
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs the command line in this process."""
+
+    def run(*arguments: str, project: Path = MNIST_PROJECT, runner: type[BaseTaskRunner] = TaskRunner) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [str(project / "train.py"), *arguments])
+        capsys.readouterr()
+        status: Any = 0
+        try:
+            runner.run_task()
+        except SystemExit as end:
+            status = end.code
+        finally:
+            GlobalHydra.instance().clear()
+        captured = capsys.readouterr()
+        return Outcome(status or 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def cli_in_subprocess() -> Callable[..., Outcome]:
+    """Runs Python in a fresh interpreter; by default `train.py` of classify_mnist."""
+
+    def run(*arguments: str, script: Path | str = MNIST_PROJECT / "train.py", **options: Any) -> Outcome:
+        result = subprocess.run(
+            [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, **options
+        )
+        return Outcome(result.returncode, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a project folder from the text of its task files, by name."""
+
+    def make(**tasks: str) -> Path:
+        project = tmp_path / "scratch_project"
+        (project / "task").mkdir(parents=True, exist_ok=True)
+        for name, text in tasks.items():
+            (project / "task" / f"{name}.yaml").write_text(textwrap.dedent(text).lstrip())
+        return project
+
+    return make
+
+
+@pytest.fixture
+def run_folder(root: Path) -> Callable[[], Path]:
+    """Returns the folder of the only run there is."""
+
+    def find() -> Path:
+        (folder,) = (root / "data").glob("*/*/*")
+        return folder
+
+    return find
+
+
+def _copied(tree: Any) -> Any:
+    return {key: _copied(value) for key, value in tree.items()} if type(tree) is dict else tree

@@ -1,0 +1,109 @@
+"""Every task that is shipped runs, and leaves behind everything that a run must leave.
+
+Tasks are found on the disk, so that a new one is tested by being there.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import common.run
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECTS = ("classify_mnist",)
+"""Deep-learning projects; those of other engines have end-to-end tests of their own."""
+
+TASKS = sorted(
+    (path.parents[1].name, path.stem)
+    for path in REPOSITORY.glob("projects/*/task/*.yaml")
+    if path.parents[1].name in PROJECTS
+)
+
+SHORTENED = ("trainer.max_epochs=2", "trainer.log_every_n_steps=10", "litmodule.config.wandb_train_log_interval=50")
+
+
+@pytest.fixture(scope="module", params=TASKS, ids=["/".join(task) for task in TASKS])
+def run(request: pytest.FixtureRequest, command: Callable[..., Any]) -> Any:
+    """A finished run of each task, for two epochs."""
+    project, task = request.param
+    finished = command(task, *SHORTENED, project=project)
+    assert finished.status == 0, finished.output
+    return finished
+
+
+def test_there_are_tasks_to_test() -> None:
+    assert {"fnn", "mlp"} <= {task for _, task in TASKS}
+
+
+def test_run_leaves_hydras_files(run: Any) -> None:
+    assert {path.name for path in (run.folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    overrides = yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_text())
+    assert set(SHORTENED) <= set(overrides)
+    assert run.config.config.output_dir == str(run.folder)
+    assert run.config.trainer.max_epochs == 2
+
+
+def test_run_leaves_best_and_last_checkpoint(run: Any) -> None:
+    assert {path.name for path in (run.folder / "lightning").glob("*")} == {"best.ckpt", "last.ckpt"}
+
+
+def test_run_leaves_its_log(run: Any) -> None:
+    assert "Batch size:" in run.log
+    assert "Data-loading workers:" in run.log
+
+
+def test_metrics_hold_every_stage(run: Any) -> None:
+    for stage in ("train", "val", "test"):
+        for metric in ("loss", "accuracy"):
+            values = run.series(f"{stage}/{metric}")
+            assert values
+            assert all(map(math.isfinite, values))
+
+
+def test_training_metrics_stand_at_every_tenth_optimiser_step(run: Any) -> None:
+    steps = [row["step"] for row in run.metrics if "train/loss" in row]
+    assert steps == list(range(9, 10 * len(steps), 10))
+
+
+def test_provenance_says_finished_with_the_validation_loss(run: Any) -> None:
+    assert run.provenance["status"] == "finished"
+    assert run.provenance["seed"] == 0
+    assert run.provenance["data"]["source"] == "digits"
+    assert run.provenance["result"] == run.final("val/loss")
+
+
+def test_run_leaves_an_offline_wandb_run(run: Any) -> None:
+    assert len(list((run.folder / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+
+
+def test_terminal_names_folder_plots_and_upload_command(run: Any) -> None:
+    assert f"folder  {run.folder}" in run.output
+    assert f"wandb sync {run.folder}/wandb/offline-run-*" in run.output
+    for picture in run.folder.glob("*.png"):
+        assert picture.name in run.output
+
+
+def test_pictures_show_something(run: Any) -> None:
+    pictures = {path.name: np.asarray(Image.open(path).convert("RGB")) for path in run.folder.glob("*.png")}
+    assert {"loss.png", "accuracy.png", "samples.png"} <= set(pictures)
+    for pixels in pictures.values():
+        assert min(pixels.shape[:2]) > 200
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_loaded_run_reproduces_the_test_accuracy(run: Any) -> None:
+    from projects.classify_mnist.datamodule import normalize, read_digits
+
+    loaded = common.run.load(run.folder)
+    images, labels = read_digits()[1]
+    accuracy = (loaded.module.compute_logits(normalize(images)).argmax(dim=1) == labels).float().mean().item()
+    assert accuracy == pytest.approx(run.final("test/accuracy"), abs=1e-6)
+    assert loaded.metrics == run.metrics
+    assert loaded.config == run.config
+    assert not loaded.module.training

@@ -1,0 +1,79 @@
+"""Weights & Biases: a run goes on offline where no server answers, and its tables grow step by step.
+
+Offline, W&B writes each table that is sent as a JSON file below the run's folder.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+INTERVAL, NUM_SAMPLES = 40, 4
+STEPS_PER_EPOCH = 102
+KEY = "0123456789abcdef" * 2 + "01234567"
+
+
+@pytest.fixture(scope="module")
+def run(command: Callable[..., Any]) -> Any:
+    """Two epochs that log samples."""
+    finished = command(
+        "fnn",
+        "trainer.max_epochs=2",
+        f"litmodule.config.wandb_train_log_interval={INTERVAL}",
+        f"litmodule.config.wandb_num_samples={NUM_SAMPLES}",
+    )
+    assert finished.status == 0, finished.output
+    return finished
+
+
+def tables(run: Any, stage: str) -> list[dict[str, Any]]:
+    """Returns the tables of one stage, in the order in which they were sent."""
+    paths = run.folder.glob(f"wandb/offline-run-*/files/media/table/{stage}/samples_*.table.json")
+    return [json.loads(path.read_text()) for path in sorted(paths, key=lambda path: int(path.name.split("_")[1]))]
+
+
+def test_no_key_means_offline_said_in_one_line_with_the_upload_command(run: Any) -> None:
+    lines = [line for line in run.log.splitlines() if "offline" in line]
+    assert len(lines) == 1
+    assert "there is no key" in lines[0]
+    assert lines[0].endswith(f"wandb sync {run.folder}/wandb/offline-run-*")
+
+
+def test_training_samples_are_sent_at_every_interval(run: Any) -> None:
+    steps = [{row[0] for row in table["data"]} for table in tables(run, "train")]
+    assert steps == [{step} for step in range(0, 2 * STEPS_PER_EPOCH, INTERVAL)]
+
+
+def test_validation_samples_are_sent_in_every_validation(run: Any) -> None:
+    steps = [{row[0] for row in table["data"]} for table in tables(run, "val")]
+    assert steps == [{STEPS_PER_EPOCH}, {2 * STEPS_PER_EPOCH}, {2 * STEPS_PER_EPOCH}]  # Each epoch's, and the last.
+
+
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_each_table_holds_only_the_new_samples(run: Any, stage: str) -> None:
+    assert [len(table["data"]) for table in tables(run, stage)] == [NUM_SAMPLES] * len(tables(run, stage))
+
+
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_samples_hold_input_label_prediction_and_logits(run: Any, stage: str) -> None:
+    for table in tables(run, stage):
+        assert table["columns"] == ["step", "input", "label", "prediction", "logits"]
+        for _, _, label, prediction, logits in table["data"]:
+            assert label in range(10)
+            assert len(logits) == 10
+            assert logits[prediction] == max(logits)
+
+
+@pytest.mark.slow
+def test_server_that_does_not_answer_means_offline_said_in_one_line(command: Callable[..., Any]) -> None:
+    closed_port = "http://127.0.0.1:9"
+    run = command("fnn", "trainer.max_epochs=1", environment={"WANDB_API_KEY": KEY, "WANDB_BASE_URL": closed_port})
+    assert run.status == 0, run.output
+    lines = [line for line in run.log.splitlines() if "offline" in line]
+    assert len(lines) == 1
+    assert "did not answer" in lines[0]
+    assert list(run.folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(run.series("test/accuracy")) == 1
+    for path in run.root.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), f"{path} holds the key"

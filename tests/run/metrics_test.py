@@ -1,0 +1,140 @@
+"""`metrics.csv`: every row, every digit, and never half a file."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.run.atomic import write_atomically, write_text_atomically
+from common.run.metrics import FILE_NAME, FIXED_COLUMNS, MetricsFile, read_metrics
+
+Opener = Callable[[], MetricsFile]
+
+
+@pytest.fixture
+def metrics_file(tmp_path: Path) -> Iterator[Opener]:
+    """Opens the folder's file, as often as asked, and closes it in the end."""
+    opened: list[MetricsFile] = []
+
+    def open_file() -> MetricsFile:
+        opened.append(MetricsFile(tmp_path))
+        return opened[-1]
+
+    yield open_file
+    for file in opened:
+        file.close()
+
+
+def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "time"} for row in rows]
+
+
+def test_columns_grow_and_rows_keep_their_values(metrics_file: Opener, tmp_path: Path) -> None:
+    file = metrics_file()
+    file.append({"train/loss": 1.5, "epoch": 0}, step=1)
+    file.append({"val/loss": 0.5, "epoch": 0}, step=1)
+    file.append({"train/loss": 1.25, "epoch": 1}, step=2)
+    file.close()
+    assert without_time(read_metrics(tmp_path)) == [
+        {"step": 1, "epoch": 0, "train/loss": 1.5},
+        {"step": 1, "epoch": 0, "val/loss": 0.5},
+        {"step": 2, "epoch": 1, "train/loss": 1.25},
+    ]
+    lines = (tmp_path / FILE_NAME).read_text().splitlines()
+    assert lines[0] == ",".join([*FIXED_COLUMNS, "train/loss", "val/loss"])
+    assert {line.count(",") for line in lines} == {4}
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-300, 5e-324, 1.7976931348623157e308, -0.0, 2**53 + 1, 3, -7, 1e22])
+def test_a_number_survives_to_the_last_bit_even_when_columns_are_added(
+    metrics_file: Opener, tmp_path: Path, value: float
+) -> None:
+    file = metrics_file()
+    file.append({"x": value}, step=1)
+    file.append({"y": value}, step=2)
+    first, second = read_metrics(tmp_path)
+    assert repr(first["x"]) == repr(second["y"]) == repr(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_survives(metrics_file: Opener, tmp_path: Path, value: float) -> None:
+    file = metrics_file()
+    file.append({"x": value})
+    file.append({"y": 0.0})
+    assert repr(read_metrics(tmp_path)[0]["x"]) == repr(value)
+
+
+def test_a_row_is_on_disk_as_soon_as_it_is_appended(metrics_file: Opener, tmp_path: Path) -> None:
+    file = metrics_file()
+    for step in range(3):
+        file.append({"x": float(step)}, step=step)
+        assert read_metrics(tmp_path)[-1]["step"] == step
+
+
+def test_a_second_process_continues_the_file(metrics_file: Opener, tmp_path: Path) -> None:
+    first = metrics_file()
+    first.append({"x": 1.0}, step=1)
+    first.close()
+    second = metrics_file()
+    second.append({"x": 2.0}, step=2)
+    assert [row["x"] for row in read_metrics(tmp_path)] == [1.0, 2.0]
+
+
+def test_a_second_process_that_logs_other_metrics_loses_none(metrics_file: Opener, tmp_path: Path) -> None:
+    first = metrics_file()
+    first.append({"x": 1.0}, step=1)
+    first.close()
+    second = metrics_file()
+    second.append({"y": 2.0}, step=2)
+    assert without_time(read_metrics(tmp_path)) == [{"step": 1, "x": 1.0}, {"step": 2, "y": 2.0}]
+
+
+def test_a_name_with_a_comma_or_a_line_break_stays_one_column(metrics_file: Opener, tmp_path: Path) -> None:
+    file = metrics_file()
+    file.append({'a,b"\nc': 1.0})
+    assert read_metrics(tmp_path)[0]['a,b"\nc'] == 1.0
+
+
+def test_no_file_means_no_rows(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path) == []
+
+
+def test_a_failing_rewrite_keeps_the_rows(
+    metrics_file: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = metrics_file()
+    file.append({"x": 1.0}, step=1)
+
+    def full_disk(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        file.append({"y": 2.0}, step=2)
+    assert without_time(read_metrics(tmp_path)) == [{"step": 1, "x": 1.0}]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt(), ValueError("x")])
+def test_a_failing_writer_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(type(error)):
+        write_atomically(path, write)
+    assert path.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file"]
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text_atomically(path, "old")
+    with path.open() as reader:
+        write_text_atomically(path, "né→w")
+        assert reader.read() == "old"  # Whoever had it open still reads the old one.
+    assert path.read_text() == "né→w"
