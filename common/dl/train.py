@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
 
 from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
@@ -22,6 +22,7 @@ from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_check
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.utils.wandb import sync_command
+from common.utils.wandb_logger import SteadyWandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,11 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     Returns:
         Where to see the run, or how to upload it; None where W&B is off.
     """
-    if not isinstance(logger, WandbLogger):
+    if not isinstance(logger, SteadyWandbLogger):
         return None
     run = logger.experiment
     address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)
-    run.finish()
+    logger.finish()
     return address
 
 

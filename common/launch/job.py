@@ -1,5 +1,6 @@
 """One job: from a composed configuration to a finished folder."""
 
+import contextlib
 import copy
 import logging
 import time
@@ -55,7 +56,7 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
     def run(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", choice.folder, choice.reason, choice.record["identity"])
         provenance = Provenance(choice.folder, choice.record)
-        provenance.start(seed=config.config.seed, data=point.data, origin=_origin(point))
+        provenance.start(seed=config.config.seed, data=point.data, origin=choice.record.get("origin") or _origin(point))
         started = time.monotonic()
         try:
             with stop_on_signals(), further_ranks(point.num_ranks, point.overrides, choice.folder):
@@ -64,7 +65,8 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":
                 log.debug("The run failed.", exc_info=error)
-            provenance.end(status, f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - started, 1))
+            with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
+                provenance.end(status, f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - started, 1))
             raise
         provenance.end("finished", result=result, seconds=round(time.monotonic() - started, 1))
         return result

@@ -1,5 +1,6 @@
 """A sweep in this process: its points one after the other, in one folder that a second launch continues."""
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,8 @@ def launch_sweep(
         status = "stopped"
         raise
     finally:
-        write_record(choice.folder, choice.record | {"status": status})
+        with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
+            write_record(choice.folder, choice.record | {"status": status})
         choice.lock.release()
     return results
 
@@ -93,7 +95,9 @@ def _stored_result(folder: Path) -> JobReturn:
 
 
 def _identity_of_sweep(launches: list[Launch]) -> str:
-    identities = "".join(sorted(launch.identity for launch in launches))
+    identities = "".join(
+        launch.identity for launch in launches
+    )  # In their order, which is in the names of the points' folders.
     return hashlib.sha256(identities.encode()).hexdigest()[: len(launches[0].identity)]
 
 

@@ -72,11 +72,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def read_newest_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a run's last checkpoint or, where that is damaged, the one before; nothing is changed on disk.
+def read_newest_checkpoint(path: Path, *, is_own: bool = False) -> dict[str, Any]:
+    """Reads a run's last checkpoint or, where that is damaged, the one before.
 
     Args:
         path: The last checkpoint.
+        is_own: Whether this run goes on writing there: the one before then takes the damaged one's place, which would
+            otherwise become the one before when the next is written. Without it nothing is changed on disk.
 
     Raises:
         RunError: neither can be read.
@@ -85,16 +87,19 @@ def read_newest_checkpoint(path: Path) -> dict[str, Any]:
         return read_checkpoint(path)
     except ConfigError as error:
         previous = path.with_name(PREVIOUS)
-        if path.name != LAST:
+        if path.name != LAST or not path.is_file():
             raise
         log.warning("%s\nThe one before it is used: %s", error, previous)
     try:
-        return read_checkpoint(previous)
+        checkpoint = read_checkpoint(previous)
     except ConfigError as error:
         raise RunError(
             f"{error}\nNo checkpoint of this run is good, and nothing was changed. Start afresh with "
             "config.ckpt_path=null."
         ) from error
+    if is_own:
+        link(previous, path)
+    return checkpoint
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -56,7 +56,7 @@ class MetricsFile:
         new = [name for name in metrics if name not in self.columns]
         if new or self._file is None:
             self._set_columns([*self.columns, *new])
-        assert self._file is not None
+            self._file = self.path.open("a", newline="")
         row = {**metrics, "step": step, "time": round(time.time(), 3)}
         csv.writer(self._file, lineterminator="\n").writerow([_text(row.get(column)) for column in self.columns])
         self._file.flush()
@@ -69,7 +69,7 @@ class MetricsFile:
             self._file = None
 
     def _set_columns(self, columns: list[str]) -> None:
-        """Rewrites the file with these columns, and opens it for appending."""
+        """Rewrites the file with these columns, and leaves it closed."""
         self.close()
         rows = read_metrics(self.path.parent)[: self.num_rows]
         self.columns = columns
@@ -78,7 +78,6 @@ class MetricsFile:
         writer.writerow(columns)
         writer.writerows([_text(row.get(column)) for column in columns] for row in rows)
         write_text_atomically(self.path, text.getvalue())
-        self._file = self.path.open("a", newline="")
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -32,18 +32,13 @@ def stop_on_signals() -> Iterator[None]:
     """Lets the stop signals set the flag while the block runs; the handlers before are put back."""
     _received.clear()
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    install_handlers()
+    for number in SIGNALS:
+        signal.signal(number, _set_flag)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def install_handlers() -> None:
-    """Installs the handlers; called again after a library has put its own in their place."""
-    for number in SIGNALS:
-        signal.signal(number, _set_flag)
 
 
 def ignore_signals() -> None:

@@ -4,21 +4,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, fields
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch.distributed
 from hydra_zen import instantiate
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from common.config import Device
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
+from common.errors import ConfigError
 from common.run import stop
 from common.utils.beartype import ge, not_empty
 
 Split = Literal["train", "val", "test"]
+
+
+_DATALOADER_DEFAULTS = {name: parameter.default for name, parameter in signature(DataLoader).parameters.items()}
 
 
 @dataclass
@@ -69,19 +74,25 @@ class BaseDataModule(LightningDataModule, ABC):
     Args:
         config: See the config's own fields.
         dataloader: A partial of torch's `DataLoader`. Its keys hold for data served from memory too.
+
+    Raises:
+        ConfigError: a key is given that the data module decides by itself.
     """
 
-    owned_dataloader_keys: ClassVar[tuple[str, ...]] = (
-        "dataset",
-        "batch_size",
-        "sampler",
-        "batch_sampler",
-        "num_workers",
-        "generator",
-    )
+    owned_dataloader_keys: ClassVar[dict[str, str]] = {
+        "dataset": "self.datasets, which setup() fills",
+        "batch_size": "datamodule.config.fixed_per_device_batch_size",
+        "sampler": "config.seed, from which the order follows",
+        "batch_sampler": "config.seed, from which the order follows",
+        "num_workers": "datamodule.config.fixed_per_device_num_workers",
+        "generator": "config.seed, from which the order follows",
+    }
 
     def __init__(self, config: BaseDataModuleConfig, dataloader: partial[DataLoader[Any]]) -> None:
         super().__init__()
+        for key, instead in self.owned_dataloader_keys.items():
+            if dataloader.keywords.get(key, default := _DATALOADER_DEFAULTS[key]) not in (default, MISSING):
+                raise ConfigError(f"datamodule.dataloader.{key} has no effect here: use {instead}.")
         self.config = config
         self.dataloader = dataloader
         self.datasets = Datasets()

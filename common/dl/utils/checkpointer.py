@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.callbacks import Timer
 
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.utils.loops import after_epoch, after_step
-from common.dl.utils.metric_states import get_metric_states, set_metric_states
+from common.dl.utils.metric_states import get_metric_states, get_module_states, set_metric_states, set_module_states
 from common.dl.utils.ranks import any_rank, gather
 from common.dl.utils.seed import get_random_states, set_random_states
 from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
+from common.utils.wandb_logger import wandb_logger
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,6 @@ class Checkpointer(Callback):
         self.boundary: dict[str, Any] = {}
         self.to_restore: dict[str, Any] | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Takes the signals back, which Lightning has just taken."""
-        stop.install_handlers()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restores what must not be touched between loading and the first step."""
         if self.to_restore is not None:
@@ -68,6 +65,7 @@ class Checkpointer(Callback):
             set_random_states(own["random_states"])
             set_metric_states(pl_module, own["metric_states"])
             _forward_wandb(trainer, self.to_restore["wandb_step"])
+            trainer.should_stop |= self.to_restore["has_stopped_early"]
             self.to_restore = None
         self.saved_at_s = time.monotonic()
         self._mark_boundary()
@@ -82,7 +80,8 @@ class Checkpointer(Callback):
         """Saves the step before, if it is time."""
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
-        self.boundary["metrics_file"] = self.metrics_file.state_dict()
+        self.boundary |= {"metrics_file": self.metrics_file.state_dict(), "global_step": trainer.global_step}
+        self.boundary["module_states"] = get_module_states(pl_module)
         if self.is_due:
             self._save(trainer)
 
@@ -100,7 +99,10 @@ class Checkpointer(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notices a new best network."""
         loss = trainer.callback_metrics.get(MONITOR)
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and loss is not None and loss < self.best_loss:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.boundary["random_states"] = get_random_states()  # Of a validation within an epoch.
+        if loss is not None and loss < self.best_loss:
             self.best_loss = float(loss)
             self.is_new_best = self.is_due = True
 
@@ -120,11 +122,14 @@ class Checkpointer(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves the state before the step that failed; on several ranks the others may not be able to help."""
-        progress = trainer.fit_loop.epoch_loop.batch_progress
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress  # Typed as its base, which counts less.
         is_within_step = trainer.training and progress.current.ready > progress.current.completed > 0
         is_whole = progress.current.completed % trainer.accumulate_grad_batches == 0
+        is_whole &= progress.current.processed == progress.current.completed  # Otherwise the step has been taken.
+        is_whole &= trainer.global_step == self.boundary.get("global_step")
         is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStoppedError)
         if is_savable and is_within_step and is_whole and trainer.world_size == 1 and not self.has_failed_to_write:
+            set_module_states(pl_module, self.boundary["module_states"])
             self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,7 +148,7 @@ class Checkpointer(Callback):
         fit_loop = checkpoint["loops"]["fit_loop"]
         position = (after_step if is_mid_epoch(trainer) else after_epoch)(fit_loop)
         trainer.datamodule.position = position  # type: ignore[attr-defined]  # Lightning declares no datamodule.
-        wandb = _wandb_run(trainer)
+        wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
             "position": position,
             "ranks": gather(
@@ -152,7 +157,8 @@ class Checkpointer(Callback):
             ),
             "metrics_file": self.boundary["metrics_file"],
             "num_threads": torch.get_num_threads(),
-            "wandb_step": None if wandb is None else int(wandb.step),
+            "has_stopped_early": has_stopped_early(trainer),
+            "wandb_step": None if wandb is None else int(wandb.experiment.step),
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -198,13 +204,15 @@ def is_mid_epoch(trainer: Trainer) -> bool:
     return bool(0 < batches.completed < trainer.num_training_batches)
 
 
-def _wandb_run(trainer: Trainer) -> Any:
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-    return loggers[0].experiment if loggers and trainer.is_global_zero else None
+def has_stopped_early(trainer: Trainer) -> bool:
+    """Returns whether a callback has ended the training, as a larger budget would not have prevented."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    is_out_of_time = any((timer.time_remaining() or 1) <= 0 for timer in timers)
+    return bool(trainer.should_stop) and not is_out_of_time
 
 
 def _forward_wandb(trainer: Trainer, step: int | None) -> None:
     """Lets W&B count on from where it was, so that no row of the run's history is written twice."""
-    run = _wandb_run(trainer)
-    if run is not None and step is not None and run.step < step:
-        run.log({"trainer/global_step": trainer.global_step}, step=step)
+    logger = wandb_logger(trainer)
+    if logger is not None and step is not None and logger.experiment.step < step:
+        logger.log_row({"trainer/global_step": trainer.global_step}, step=step)

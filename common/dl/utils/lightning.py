@@ -51,14 +51,17 @@ def instantiate_trainer(
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
     own: list[Callback] = [checkpointer, Preparation(config)] + ([ProgressBar()] if shows_progress else [])
     given = trainer.keywords.get("callbacks") or []
-    return trainer(
+    live = trainer(
         logger=[metrics_logger, logger],
         callbacks=[*own, *callbacks.values(), *(given if isinstance(given, list) else [given])],
-        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
+        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO(checkpointer.folder)],
         use_distributed_sampler=False,  # The data module's sampler knows the ranks.
         enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,
     )
+    # Lightning's handlers act within the handler, broadcast from it, and requeue by themselves; ours set a flag.
+    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return live
 
 
 class Preparation(Callback):

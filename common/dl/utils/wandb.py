@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import yaml
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.utils.ranks import is_first_rank
 from common.run.choice import read_record
 from common.utils.wandb import login_wandb, sync_command
+from common.utils.wandb_logger import SteadyWandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
     """
     if not is_first_rank():
         return DummyLogger()
-    if logger.func is not WandbLogger:
+    if logger.func is not SteadyWandbLogger:
         return logger()
     is_off = os.environ.get("WANDB_MODE") in ("offline", "disabled")
     has_key = login_wandb()
@@ -46,10 +47,11 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
     return live
 
 
-def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offline"]) -> WandbLogger | None:
+def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offline"]) -> SteadyWandbLogger | None:
     """Starts a W&B run with the whole configuration, or returns None where the server does not answer."""
     import wandb
 
+    os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)
     name = logger.keywords["name"] or folder.name
     live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
