@@ -95,9 +95,8 @@ def _stored_result(folder: Path) -> JobReturn:
 
 
 def _identity_of_sweep(launches: list[Launch]) -> str:
-    identities = "".join(
-        launch.identity for launch in launches
-    )  # In their order, which is in the names of the points' folders.
+    # In their order, which is in the names of the points' folders.
+    identities = "".join(launch.identity for launch in launches)
     return hashlib.sha256(identities.encode()).hexdigest()[: len(launches[0].identity)]
 
 

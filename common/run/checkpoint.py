@@ -32,8 +32,8 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
         write_atomically(path, lambda file: torch.save(checkpoint, file))
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError.
         raise RunError(
-            f"The checkpoint {path} cannot be written: {_reason(error, path)}. The last good one is intact; make room "
-            "or restore the folder, and give the same command to continue."
+            f"The checkpoint {path} cannot be written: {_reason(error, path)}. What was saved before is intact; make "
+            "room or restore the folder, and give the same command to continue."
         ) from error
 
 
@@ -105,7 +105,7 @@ def read_newest_checkpoint(path: Path, *, is_own: bool = False) -> dict[str, Any
 def _reason(error: Exception, path: Path) -> str:
     if not path.parent.is_dir():
         return f"the folder {path.parent} is gone"
-    no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if no_room or os.statvfs(path.parent).f_bavail == 0:
+    causes = (error, error.__context__)  # Torch's writer covers a full disk up with an error of its own.
+    if any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
         return "the disk is full"
     return str(error).splitlines()[0]

@@ -102,11 +102,20 @@ def facts(folder: Path) -> dict[str, Any]:
     return {
         "metrics": [cell for row in rows for index, cell in enumerate(row) if index != place],
         "best": plain(best["state_dict"]),
-        "random": plain(checkpoint["continuation"]["ranks"][0]["random_states"]),
+        **{
+            f"random {name}": plain(state)
+            for name, state in checkpoint["continuation"]["ranks"][0]["random_states"].items()
+        },
     } | {
         key: plain(checkpoint[key])
-        for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
-        + ("curr_train_step", "curr_val_epoch")
+        for key in (
+            "state_dict",
+            "optimizer_states",
+            "lr_schedulers",
+            "global_step",
+            "curr_train_step",
+            "curr_val_epoch",
+        )
     }
 
 
@@ -123,7 +132,7 @@ KINDS = {
     "map style": {"data": {"map_style": True}},
     "accumulated": {"accumulate_grad_batches": 3},
     "validated twice": {"val_check_interval": 0.5, "data": {"map_style": True}},
-    "in order": {"data": {"keys": {"shuffle": False}}},
+    "unshuffled": {"data": {"keys": {"shuffle": False}}},
     "a last batch of two": {"data": {"batch_size": 6}},
     "max steps": {"max_steps": 23},
 }
@@ -145,7 +154,7 @@ def test_a_training_that_is_cut_off_ends_in_the_same_bits(
     assert facts(tmp_path / "troubled") == expected
 
 
-@pytest.mark.parametrize("step", range(0, 30, 3))
+@pytest.mark.parametrize("step", [0, 3, 10, 29])
 def test_an_error_in_any_step_is_no_loss(fit: Callable[..., Any], tmp_path: Path, step: int) -> None:
     fit("peaceful")
     with pytest.raises(ValueError, match="somebody's code"):
@@ -260,7 +269,7 @@ def damage_randomly(path: Path, rng: random.Random) -> None:
     path.write_bytes(content[: rng.randrange(len(content))] if rng.random() < 0.8 else rng.randbytes(len(content)))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 def test_after_a_damaged_checkpoint_the_one_before_is_used(
     fit: Callable[..., Any], tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -119,7 +119,7 @@ class BaseLitModule(LightningModule, ABC):
             self._num_bad_losses = 0
         else:
             self._num_bad_losses += 1
-            refuse_bad_loss(self.trainer, float(loss), batch_idx, self.on_bad_loss, self._num_bad_losses)
+            refuse_bad_loss(self.trainer, loss.item(), batch_idx, self.on_bad_loss, self._num_bad_losses)
         self.curr_train_step += 1  # Not before: a step that is refused is taken again.
         return loss if self._num_bad_losses == 0 else None
 

@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Timer
 
+from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.utils.loops import after_epoch, after_step
 from common.dl.utils.metric_states import get_metric_states, get_module_states, set_metric_states, set_module_states
@@ -48,6 +49,11 @@ class Checkpointer(Callback):
         self.interval_s = 60 * config.save_every_n_minutes
         self.metrics_file = metrics_file
         self.is_continuation = is_continuation
+        self.advice = (
+            "The same command continues."
+            if config.ckpt_path == CONTINUE
+            else "The same command without config.ckpt_path continues."
+        )
         self.best_loss = float("inf")
         self.is_new_best = False
         self.is_due = False
@@ -90,11 +96,11 @@ class Checkpointer(Callback):
     ) -> None:
         """Takes down the random states, and lets all ranks agree on whether to save before the next step."""
         self.has_stepped = True
-        self.boundary["random_states"] = get_random_states()
         is_late = time.monotonic() - self.saved_at_s > self.interval_s
         late, stopping = any_rank(trainer, is_late, stop.is_stop_requested())
         self.is_stopping |= stopping
         self.is_due |= late or stopping
+        self.boundary["random_states"] = get_random_states()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notices a new best network."""
@@ -178,7 +184,7 @@ class Checkpointer(Callback):
         self._write(trainer)
         if self.is_stopping:
             raise RunStoppedError(
-                f"Stopped by {stop.name_of_stop()} after step {trainer.global_step}, saved. The same command continues."
+                f"Stopped by {stop.name_of_stop()} after step {trainer.global_step}, saved. {self.advice}"
             )
 
     def _write(self, trainer: Trainer) -> None:
@@ -195,7 +201,7 @@ class Checkpointer(Callback):
     def _leave_if_asked(self, trainer: Trainer) -> None:
         (stopping,) = any_rank(trainer, stop.is_stop_requested())
         if stopping:
-            raise RunStoppedError(f"Stopped by {stop.name_of_stop()} after training. The same command continues.")
+            raise RunStoppedError(f"Stopped by {stop.name_of_stop()} after training. {self.advice}")
 
 
 def is_mid_epoch(trainer: Trainer) -> bool:
