@@ -61,6 +61,7 @@ def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offli
     except wandb.Error:
         if mode == "offline":
             raise
+        wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
         return None
     return live  # type: ignore[no-any-return]
 
