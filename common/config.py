@@ -5,10 +5,14 @@ from typing import Annotated, Any, Literal
 
 from hydra.conf import HydraConf, JobConf, RunMode, SweepDir
 
-from common.utils.beartype import ge, not_empty
+from common.utils.beartype import ge, gt, not_empty
 
 Device = Literal["cpu", "gpu"]
 """Where the numbers are crunched. `gpu` is any accelerator that PyTorch drives through its CUDA or ROCm build."""
+
+
+CONTINUE = "last"
+"""The value of `config.ckpt_path` that continues."""
 
 
 @dataclass
@@ -23,7 +27,10 @@ class BaseSubtaskConfig:
         data_dir: Where datasets lie and are downloaded to.
         output_dir: The run's folder, chosen by the launcher; not for setting by hand.
         compile: Whether the network is compiled with `torch.compile`.
-        ckpt_path: A checkpoint to start from; null starts afresh.
+        ckpt_path: `last` continues the newest earlier run of the same configuration if it is unfinished; null always
+            starts afresh; a path starts a new run from that checkpoint.
+        save_every_n_minutes: How often to save within an epoch, in minutes; each epoch's end and each stop save too.
+        skip_finished: Whether a sweep that is launched again leaves its finished points as they are.
         preflight_only: Whether to stop after the configuration was checked.
     """
 
@@ -32,11 +39,13 @@ class BaseSubtaskConfig:
     data_dir: Annotated[str, not_empty()] = "${oc.env:AI_RESEARCH_PATH}/data/"
     output_dir: str = "${hydra:runtime.output_dir}"
     compile: bool = False
-    ckpt_path: Annotated[str, not_empty()] | None = None
+    ckpt_path: Annotated[str, not_empty()] | None = CONTINUE
+    save_every_n_minutes: Annotated[float, gt(0)] = 10
+    skip_finished: bool = False
     preflight_only: bool = False
 
 
-PATH_KEYS = ("config.data_dir", "config.output_dir", "config.ckpt_path")
+PATH_KEYS = ("config.data_dir", "config.ckpt_path")
 """Keys whose relative values start where the command was typed."""
 
 

@@ -1,6 +1,7 @@
 """The errors that a person can meet, and the one place that prints them.
 
-Exit statuses: 2 for a mistake in the command or the configuration, 1 for a run that failed, 130 for Ctrl-C.
+Exit statuses: 2 for a mistake in the command or the configuration, 1 for a run that failed, 75 for a run that was
+stopped and that the same command continues, 130 for a second Ctrl-C.
 The traceback is shown with `HYDRA_FULL_ERROR=1`, and is always in the run's log.
 """
 
@@ -29,6 +30,12 @@ class ConfigError(AIResearchError):
 
 class RunError(AIResearchError):
     """A run that started and could not go on."""
+
+
+class RunStoppedError(AIResearchError):
+    """A run that was asked to stop, has saved, and that the same command continues."""
+
+    exit_status = 75
 
 
 @contextmanager
@@ -76,6 +83,8 @@ def message_of(error: BaseException) -> str:
     from hydra.errors import HydraException, InstantiationException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
+    if isinstance(error, RunStoppedError):
+        return str(error)
     if isinstance(error, AIResearchError):
         return f"Error: {error}"
     if isinstance(error, InstantiationException) and error.__cause__ is not None:

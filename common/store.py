@@ -34,12 +34,13 @@ def store_hydra(store: ZenStore) -> None:
 
 def store_loggers(store: ZenStore) -> None:
     """Registers the loggers; `metrics.csv` is written whichever is chosen."""
-    from pytorch_lightning.loggers import WandbLogger
     from pytorch_lightning.loggers.logger import DummyLogger
+
+    from common.utils.wandb_logger import SteadyWandbLogger
 
     store(
         generate_config_partial(
-            WandbLogger,
+            SteadyWandbLogger,
             project=f"{get_project_name()}_{get_task_name()}",
             name="${hydra:job.override_dirname}",
             save_dir="${config.output_dir}",

@@ -58,6 +58,8 @@ def describe_hint(hint: Any) -> str:
 def admits(hint: Any, value: Any) -> bool:
     """Returns whether a value satisfies an annotation; YAML has no tuples, so a list may stand for one."""
     try:
+        if get_origin(hint) is list and isinstance(value, list):
+            return all(admits(get_args(hint)[0], item) for item in value)  # Beartype looks at one item only.
         if is_bearable(value, hint, conf=BEARTYPE_CONF):
             return True
         return isinstance(value, list) and is_bearable(tuple(value), hint, conf=BEARTYPE_CONF)

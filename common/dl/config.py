@@ -1,11 +1,16 @@
 """What a deep-learning subtask configures beyond the common settings, and which groups a task picks from."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import MISSING
 
-from common.config import BaseSubtaskConfig
+from common.config import CONTINUE, BaseSubtaskConfig
+
+OnBadLoss = Literal["stop", "skip"]
+
+MAX_SKIPPED_STEPS = 20
+"""More bad losses in a row than this are no accident."""
 
 
 @dataclass
@@ -13,9 +18,12 @@ class DeepLearningSubtaskConfig(BaseSubtaskConfig):
     """Settings of one deep-learning subtask.
 
     Attributes:
+        on_bad_loss: What to do when a loss is NaN or infinite: `stop` the run after saving the last good state, or
+            `skip` the step, up to `MAX_SKIPPED_STEPS` in a row.
         evaluate_only: Whether to validate and test the checkpoint `ckpt_path`, without fitting.
     """
 
+    on_bad_loss: OnBadLoss = "stop"
     evaluate_only: bool = False
 
     def __post_init__(self) -> None:
@@ -24,7 +32,7 @@ class DeepLearningSubtaskConfig(BaseSubtaskConfig):
         Raises:
             ValueError: there is nothing to evaluate.
         """
-        if self.evaluate_only and self.ckpt_path is None:
+        if self.evaluate_only and self.ckpt_path in (None, CONTINUE):
             raise ValueError("config.evaluate_only=true needs the checkpoint to evaluate: config.ckpt_path=<a file>.")
 
 

@@ -7,19 +7,22 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
 
+from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
+from common.dl.datamodule.sampler import order_seed
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.utils.lightning import instantiate_trainer
 from common.dl.utils.noise import silence_noise
 from common.dl.utils.seed import seed_everything
 from common.dl.utils.wandb import instantiate_logger
-from common.run.checkpoint import BEST, FOLDER_NAME, read_checkpoint
+from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.utils.wandb import sync_command
+from common.utils.wandb_logger import SteadyWandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +53,26 @@ def train(
     silence_noise()
     seed_everything(config.seed)
     folder = Path(config.output_dir)
+    own_checkpoint = last_checkpoint(folder)
+    start = own_checkpoint or (None if config.ckpt_path in (None, CONTINUE) else Path(str(config.ckpt_path)))
     live_logger = instantiate_logger(logger, folder)
-    live_trainer = instantiate_trainer(trainer, live_logger, callbacks, config)
+    live_trainer = instantiate_trainer(
+        trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
+    )
     data, module = datamodule(), litmodule()
+    if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
+        seed_everything(order_seed(config.seed, live_trainer.global_rank))
     log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.parameters()):,}")
     if config.evaluate_only:
-        module.load_state_dict(read_checkpoint(Path(str(config.ckpt_path)))["state_dict"])
+        module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
     else:
-        live_trainer.fit(module, datamodule=data, ckpt_path=config.ckpt_path, weights_only=True)
+        module.on_bad_loss = config.on_bad_loss
+        live_trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         if (folder / FOLDER_NAME / BEST).is_file():
             module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
     metrics = evaluate(live_trainer, module, data)
+    if not live_trainer.is_global_zero:
+        return metrics["val/loss"]
     plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
     return metrics["val/loss"]
@@ -93,11 +105,11 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     Returns:
         Where to see the run, or how to upload it; None where W&B is off.
     """
-    if not isinstance(logger, WandbLogger):
+    if not isinstance(logger, SteadyWandbLogger):
         return None
     run = logger.experiment
     address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)
-    run.finish()
+    logger.finish()
     return address
 
 

@@ -1,58 +1,72 @@
 """One job: from a composed configuration to a finished folder."""
 
+import contextlib
+import copy
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from hydra.core import utils as hydra_utils
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from common.run.provenance import Provenance
+from common.errors import RunStoppedError
+from common.launch.point import Point
+from common.launch.ranks import die_with_first_rank, further_ranks
+from common.run.choice import Choice
+from common.run.provenance import Provenance, Status
+from common.run.stop import stop_on_signals
+from common.utils.hydra import editable, hydra_config
 
 log = logging.getLogger(__name__)
 
 
-def run_job(context: HydraContext, task_function: TaskFunction, config: DictConfig) -> JobReturn:
-    """Runs a job in its own folder, with its configuration, log and provenance written there.
+def run_job(context: HydraContext, task_function: TaskFunction, point: Point, choice: Choice) -> JobReturn:
+    """Runs a job in its folder, with its configuration, log and provenance written there.
 
     Args:
         context: Hydra's means to compose configurations.
         task_function: Runs a composed configuration.
-        config: A settled configuration; `hydra.sweep.dir` and `hydra.sweep.subdir` name the folder.
+        point: What to run, settled.
+        choice: The folder, locked; the lock is released at the end.
 
     Returns:
         The job's result or, for a job that failed, its error.
     """
-    return hydra_utils.run_job(
-        hydra_context=context,
-        task_function=recorded(task_function),
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+    with editable(point.config):
+        point.config.hydra.sweep.dir, point.config.hydra.sweep.subdir = str(choice.folder), "."
+        point.config.config.output_dir = str(choice.folder)
+    try:
+        return hydra_utils.run_job(
+            hydra_context=context,
+            task_function=recorded(task_function, point, choice),
+            config=point.config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    finally:
+        choice.lock.release()
 
 
-def recorded(task_function: TaskFunction) -> TaskFunction:
+def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskFunction:
     """Wraps a task function so that its run's start and end are recorded, however it ends."""
 
     def run(config: DictConfig) -> Any:
-        provenance = Provenance(Path(config.config.output_dir))
-        provenance.start(seed=config.config.seed, data=_data_facts(config))
+        log.info("Folder %s: %s. Identity %s.", choice.folder, choice.reason, choice.record["identity"])
+        provenance = Provenance(choice.folder, choice.record)
+        provenance.start(seed=config.config.seed, data=point.data, origin=choice.record.get("origin") or _origin(point))
         started = time.monotonic()
         try:
-            result = task_function(config)
+            with stop_on_signals(), further_ranks(point.num_ranks, point.overrides, choice.folder):
+                result = task_function(config)
         except BaseException as error:
-            is_interrupt = isinstance(error, KeyboardInterrupt | SystemExit)
-            if not is_interrupt:
+            status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
+            if status == "failed":
                 log.debug("The run failed.", exc_info=error)
-            provenance.end(
-                "stopped" if is_interrupt else "failed",
-                error=f"{type(error).__name__}: {error}",
-                seconds=round(time.monotonic() - started, 1),
-            )
+            with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
+                provenance.end(status, f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - started, 1))
             raise
         provenance.end("finished", result=result, seconds=round(time.monotonic() - started, 1))
         return result
@@ -60,9 +74,28 @@ def recorded(task_function: TaskFunction) -> TaskFunction:
     return run
 
 
-def _data_facts(config: DictConfig) -> dict[str, Any]:
-    """Returns where the data comes from, as far as the configuration says."""
-    return {
-        "data_dir": config.config.data_dir,
-        "source": OmegaConf.select(config, "datamodule.config.source", default=None),
-    }
+def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
+    """Runs this process's share of a job that another process leads, which keeps the record.
+
+    Args:
+        task_function: Runs a composed configuration.
+        point: What to run, settled.
+        folder: The run's folder.
+    """
+    die_with_first_rank()
+    with editable(point.config):
+        point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
+        own = copy.deepcopy(point.config)
+        del own["hydra"]
+    result = JobReturn()
+    with hydra_config(point.config), stop_on_signals():
+        logging.basicConfig(level=logging.INFO)
+        result.return_value = task_function(own)
+    result.status = JobStatus.COMPLETED
+    return result
+
+
+def _origin(point: Point) -> str | None:
+    """Returns the checkpoint that a new run starts from, if it does."""
+    path = point.config.config.ckpt_path
+    return None if point.may_continue else path

@@ -9,13 +9,14 @@ from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import ConfigError, RunError, message_of
-from common.launch.job import run_job
-from common.launch.settle import settle
+from common.errors import ConfigError
+from common.launch.job import run_further_rank, run_job
+from common.launch.local_sweep import launch_sweep
+from common.launch.point import compose_point
+from common.launch.ranks import folder_of_first_rank
 from common.launch.sweep import swept_keys
-from common.run.folder import name_of_point, reserve_folder
+from common.run.choice import choose_folder, newest_run
 from common.utils.beartype import ge
-from common.utils.hydra import editable
 from common.utils.misc import available_cpus
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,11 @@ class LocalResources:
     Attributes:
         cpus_per_task: CPUs for torch's threads and for data-loading workers; null means all that this process may use.
             More than there are is capped, and said.
+        tasks_per_node: Processes (ranks) that share the work of a subtask.
     """
 
     cpus_per_task: Annotated[int, ge(1)] | None = None
+    tasks_per_node: Annotated[int, ge(1)] = 1
 
 
 @dataclass
@@ -64,40 +67,32 @@ def launch(
         RunError: at least one point of a sweep failed; the others were finished first.
     """
     setup_globals()
-    configs = [_compose(context, config, index, point) for index, point in enumerate(points)]
-    if any(composed.config.preflight_only for composed in configs):
+    swept = swept_keys(list(config.hydra.overrides.task))
+    composed = [
+        compose_point(context, config, index, point, swept, resources.tasks_per_node)
+        for index, point in enumerate(points)
+    ]
+    if any(point.config.config.preflight_only for point in composed):
         print(f"Preflight: {len(points)} configuration(s) checked, nothing wrong. Nothing was started.")
         return []
-    for composed in configs:
-        _check_device(composed.config.device)
-        settle(composed)
+    for point in composed:
+        _check_device(point.config.config.device)
+        point.settle()
     _limit_threads(resources)
-    swept = swept_keys(list(config.hydra.overrides.task))
-    folder = reserve_folder(Path(config.hydra.sweep.dir))
-    results = []
-    for index, (point, composed) in enumerate(zip(points, configs, strict=True)):
-        own = [override for override in point if override.lstrip("+").partition("=")[0] in swept]
-        subdir = name_of_point(index, len(points), own) if swept else "."
-        if swept:
-            print(f"\n[{index + 1}/{len(points)}] {' '.join(own)}")
-        with editable(composed):
-            composed.hydra.sweep.dir, composed.hydra.sweep.subdir = str(folder), subdir
-            composed.config.output_dir = str(folder / subdir)
-        results.append(run_job(context, task_function, composed))
-        if results[-1].status == JobStatus.FAILED and not swept:
-            raise results[-1]._return_value
-        if results[-1].status == JobStatus.FAILED:
-            print(message_of(results[-1]._return_value))
-    _raise_failures(results, folder)
-    return results
-
-
-def _compose(context: HydraContext, config: DictConfig, index: int, point: list[str]) -> DictConfig:
-    composed = context.config_loader.load_sweep_config(config, point)
-    with editable(composed):
-        composed.hydra.job.num = index
-        composed.hydra.job.id = str(index)
-    return composed
+    first_rank_folder = folder_of_first_rank()
+    if first_rank_folder is not None:
+        return [run_further_rank(task_function, composed[0], first_rank_folder)]
+    wanted = Path(config.hydra.sweep.dir)
+    if swept:
+        return launch_sweep(context, task_function, composed, wanted)
+    launch_facts = composed[0].launch()
+    choice = choose_folder(
+        wanted, launch_facts, newest_run(wanted.parent, launch_facts), may_continue=composed[0].may_continue
+    )
+    result = run_job(context, task_function, composed[0], choice)
+    if result.status == JobStatus.FAILED:
+        raise result._return_value
+    return [result]
 
 
 def _check_device(device: str) -> None:
@@ -116,16 +111,8 @@ def _limit_threads(resources: LocalResources) -> None:
     import torch
 
     available = available_cpus()
-    wanted = resources.cpus_per_task or available
-    if wanted > available:
-        print(f"hydra.launcher.cpus_per_task={wanted} is more than this machine grants: {available} used.")
-    torch.set_num_threads(min(wanted, available))
-
-
-def _raise_failures(results: list[JobReturn], folder: Path) -> None:
-    failed = [index for index, result in enumerate(results) if result.status == JobStatus.FAILED]
-    if failed:
-        raise RunError(
-            f"{len(failed)} of {len(results)} points failed: numbers {', '.join(map(str, failed))}. "
-            f"Their logs are in their folders below {folder}."
-        )
+    share = max(1, available // resources.tasks_per_node)
+    wanted = resources.cpus_per_task or share
+    if wanted > share:
+        print(f"hydra.launcher.cpus_per_task={wanted} is more than this machine grants: {share} used.")
+    torch.set_num_threads(min(wanted, share))

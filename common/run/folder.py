@@ -1,7 +1,11 @@
 """The folder of a run: made once, never shared."""
 
+import errno
 import hashlib
 import re
+import tempfile
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from common.errors import ConfigError
@@ -10,13 +14,15 @@ MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
 
 
-def reserve_folder(wanted: Path) -> Path:
+def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
     """Makes a new folder, named as wanted or, where that exists, with a number appended.
 
-    Making a folder is atomic on every file system, so that two launches in the same second never share one.
+    The folder is made and filled under another name and then renamed, which is atomic: two launches in the same second
+    never share one, and no process, killed or not, leaves one that is half made.
 
     Args:
         wanted: The folder to make; its parents are made as needed.
+        prepare: Writes the folder's first files.
 
     Returns:
         The folder made.
@@ -24,22 +30,30 @@ def reserve_folder(wanted: Path) -> Path:
     Raises:
         ConfigError: the place cannot be written to.
     """
-    number = 0
-    while True:
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        unnamed = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
+        unnamed.chmod(0o755)
+        prepare(unnamed)
+        return _rename(unnamed, wanted)
+    except OSError as error:
+        raise ConfigError(
+            f"The run's folder {wanted} cannot be made: {error.strerror}. Outputs go below AI_RESEARCH_PATH; "
+            "set it to a folder that you may write to."
+        ) from error
+
+
+def _rename(unnamed: Path, wanted: Path) -> Path:
+    for number in count():
         folder = wanted if number == 0 else wanted.with_name(f"{wanted.name}_{number}")
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            if not folder.exists():
-                raise ConfigError(f"{folder.parent} is a file where a folder is needed.") from None
-            number += 1
+            unnamed.rename(folder)
         except OSError as error:
-            raise ConfigError(
-                f"The run's folder {folder} cannot be made: {error.strerror}. Outputs go below AI_RESEARCH_PATH; "
-                "set it to a folder that you may write to."
-            ) from error
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) or not folder.exists():
+                raise
+        else:
+            return folder
+    raise AssertionError("count() does not end")
 
 
 def name_of_point(index: int, num_points: int, overrides: list[str]) -> str:

@@ -31,11 +31,12 @@ class LoadedRun:
     metrics: list[dict[str, float]]
 
 
-def load(folder: str | Path) -> LoadedRun:
+def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun:
     """Loads a finished or an interrupted run.
 
     Args:
         folder: The run's folder. The best checkpoint is taken; where there is none, the last.
+        allowed_targets: What the project's runner allows besides the standing list.
 
     Returns:
         The trained module, its configuration and its metrics.
@@ -48,7 +49,8 @@ def load(folder: str | Path) -> LoadedRun:
         raise ConfigError(f"{folder} is not a run's folder: it has no .hydra/config.yaml.")
     config = OmegaConf.load(folder / ".hydra" / "config.yaml")
     assert isinstance(config, DictConfig)
-    problems = check_targets(OmegaConf.to_container(config.litmodule, resolve=True), registered=(), widened=())
+    tree = OmegaConf.to_container(config.litmodule, resolve=True)
+    problems = check_targets(tree, registered=(), widened=allowed_targets)
     if problems:
         raise ConfigError("\n".join(problem.text for problem in problems))
     checkpoints = [folder / FOLDER_NAME / name for name in (BEST, LAST)]

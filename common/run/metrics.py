@@ -10,7 +10,7 @@ import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from common.run.atomic import write_text_atomically
 
@@ -21,6 +21,8 @@ FIXED_COLUMNS = ("step", "epoch", "time")
 class MetricsFile:
     """Appends to a run's `metrics.csv`. Each row is handed to the operating system at once.
 
+    What is in the file already is kept, unless `load_state_dict` says how much of it, or `clear` that nothing.
+
     Args:
         folder: The run's folder.
     """
@@ -28,7 +30,21 @@ class MetricsFile:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self.columns = _columns_of(self.path) or list(FIXED_COLUMNS)
+        self.num_rows = len(read_metrics(folder))
         self._file: TextIO | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns how far the file goes."""
+        return {"columns": list(self.columns), "num_rows": self.num_rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cuts the file back to how far it went when the state was taken."""
+        self.num_rows = state["num_rows"]
+        self._set_columns(list(state["columns"]))
+
+    def clear(self) -> None:
+        """Empties the file."""
+        self.load_state_dict({"columns": FIXED_COLUMNS, "num_rows": 0})
 
     def append(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Appends a row.
@@ -40,10 +56,11 @@ class MetricsFile:
         new = [name for name in metrics if name not in self.columns]
         if new or self._file is None:
             self._set_columns([*self.columns, *new])
-        assert self._file is not None
+            self._file = self.path.open("a", newline="")
         row = {**metrics, "step": step, "time": round(time.time(), 3)}
         csv.writer(self._file, lineterminator="\n").writerow([_text(row.get(column)) for column in self.columns])
         self._file.flush()
+        self.num_rows += 1
 
     def close(self) -> None:
         """Closes the file; a later `append` opens it again."""
@@ -52,16 +69,15 @@ class MetricsFile:
             self._file = None
 
     def _set_columns(self, columns: list[str]) -> None:
-        """Rewrites the file with more columns, and opens it for appending."""
+        """Rewrites the file with these columns, and leaves it closed."""
         self.close()
-        rows = read_metrics(self.path.parent)
+        rows = read_metrics(self.path.parent)[: self.num_rows]
         self.columns = columns
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_text(row.get(column)) for column in columns] for row in rows)
         write_text_atomically(self.path, text.getvalue())
-        self._file = self.path.open("a", newline="")
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -45,31 +45,32 @@ class Provenance:
 
     Args:
         folder: The run's folder.
+        record: What is on record already: an earlier launch's, when a run continues.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.path = folder / FILE_NAME
-        self.record: dict[str, Any] = {}
+        self.record = record
 
     def start(self, **facts: Any) -> None:
-        """Writes the record of a run that begins now.
+        """Writes that the run begins, or goes on, now.
 
         Args:
-            **facts: What only the caller knows, such as the seed and the settled data source.
+            **facts: What only the caller knows, such as the seed and the data that is used.
         """
-        self.record = {
+        self.record |= {
             "status": "running",
             "command": redacted(command_line()),
             "working_directory": str(Path.cwd()),
-            "started": _now(),
+            "started": self.record.get("started") or _now(),
             "ended": None,
             "error": None,
             **facts,
             "git": git_state(repository_path()),
             "python": platform.python_version(),
-            "packages": package_versions(),
             "machine": machine(),
         }
+        self.record["launches"] = [*self.record.get("launches", []), {"started": _now(), "pid": os.getpid()}]
         self.write()
 
     def end(self, status: Status, error: str | None = None, **facts: Any) -> None:
@@ -81,6 +82,7 @@ class Provenance:
             **facts: Results, such as the final metrics.
         """
         self.record |= {"status": status, "ended": _now(), "error": redacted(error) if error else None, **facts}
+        self.record["launches"][-1] |= {"ended": _now(), "status": status}
         self.write()
 
     def write(self) -> None:

@@ -4,15 +4,22 @@ A validator narrows a type: `Annotated[int, ge(0)]` admits whole numbers from 0.
 when a value is refused.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import beartype._check.code.codemain as beartype_code
 from beartype import BeartypeConf, beartype
 from beartype.vale import Is
 from jaxtyping import jaxtyped
 
 BEARTYPE_CONF = BeartypeConf(is_pep484_tower=True)
 """How `common` and `projects` are checked: an int is accepted where a float is declared, as PEP 484 has it."""
+
+# Beartype checks one random item of a list. Drawn from Python's own random state, a run's random numbers would depend
+# on how often which function was called, on continuations too.
+if hasattr(beartype_code, "getrandbits"):
+    beartype_code.getrandbits = random.Random(0).getrandbits
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -15,9 +15,9 @@ from common.utils.beartype import ge
 class LocalLauncher(Launcher):
     """Runs subtasks in this process, one after the other."""
 
-    def __init__(self, cpus_per_task: Annotated[int, ge(1)] | None) -> None:
+    def __init__(self, cpus_per_task: Annotated[int, ge(1)] | None, tasks_per_node: Annotated[int, ge(1)]) -> None:
         """Takes the fields of `LocalLauncherConfig`."""
-        self.resources = LocalResources(cpus_per_task=cpus_per_task)
+        self.resources = LocalResources(cpus_per_task=cpus_per_task, tasks_per_node=tasks_per_node)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed."""

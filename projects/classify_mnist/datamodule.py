@@ -23,6 +23,7 @@ from torch.nn import functional
 from common.dl.datamodule.base import BaseDataModule, BaseDataModuleConfig, Split
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.errors import ConfigError
+from common.run.identity import fingerprint_files
 from common.utils.beartype import gt, lt, shape_checked
 from common.utils.torch import import_torchvision
 
@@ -85,6 +86,13 @@ class MNISTDataModule(BaseDataModule):
                 self.config.source = "digits"
                 return
         self.config.source = "mnist"
+
+    def describe_data(self) -> dict[str, Any]:
+        """Returns the source and a fingerprint of its files."""
+        names = [name for names in MNIST_FILES.values() for name in names]
+        found = [_find(Path(self.config.data_dir), name) for name in names]
+        files = [DIGITS_FILE] if self.config.source == "digits" else [path for path in found if path is not None]
+        return {"source": self.config.source, "fingerprint": fingerprint_files(files)}
 
     def setup(self, stage: str | None = None) -> None:
         """Splits the training data into training and validation, fixed by the seed."""

@@ -89,6 +89,8 @@ def built(group: str, name: str, folder: Path, **overrides: Any) -> Any:
     node = OmegaConf.merge(node, overrides)
     if "${hydra:" in str(OmegaConf.to_container(node).get("name")):  # Known only inside a job.
         node.name = "some_run"
+    if "${hydra:" in str(OmegaConf.to_container(node).get("devices")):
+        node.devices = 1
     root = OmegaConf.create({"config": settings, "member": node})
     return instantiate(root.member)
 

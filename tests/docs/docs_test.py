@@ -12,7 +12,9 @@ from hydra_zen import ZenStore
 from omegaconf import DictConfig, OmegaConf
 
 from common.dl.config import DeepLearningTaskConfig
+from common.errors import ConfigError, RunError, RunStoppedError
 from common.run.metrics import read_metrics
+from common.run.stop import SECOND_INTERRUPT_STATUS
 from common.utils.hydra import leaves
 from common.utils.hydra_zen import destructure
 from projects.classify_mnist.train import TaskRunner
@@ -41,6 +43,9 @@ CHEAP = (
 
 NEEDS_MORE = ("config.device=gpu", "config.compile=true")
 """A command with one of these needs hardware, or minutes: it is only checked, by `config.preflight_only=true`."""
+
+NEEDS_PROCESS = ("hydra.launcher.tasks_per_node=2",)
+"""A command with one of these is run in a process of its own: ranks would stay connected in this one."""
 
 SHOWS = ("--help", "--cfg")
 """A command with one of these trains nothing: it is run as it stands."""
@@ -119,7 +124,14 @@ def is_path(word: str) -> bool:
 )
 def test_path_exists(document: str, word: str) -> None:
     tutorial = {block.path for block in [*all_blocks("python"), *all_blocks("yaml")] if block.path}
-    made_later = {"WANDB_KEY.txt", "decision.png", "data/two_moons/mlp/", "projects/two_moons/", *tutorial}
+    made_later = {
+        "WANDB_KEY.txt",
+        "rank_1.log",
+        "decision.png",
+        "data/two_moons/mlp/",
+        "projects/two_moons/",
+        *tutorial,
+    }
     if "/" in word or word in made_later:
         assert (REPOSITORY / word).exists() or word in made_later
         return
@@ -261,9 +273,15 @@ def cheapened(words: list[str], run_folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", python_commands(), ids=shlex.join)
-def test_command_works(words: list[str], run: FinishedRun, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is run in this process, by the runner that the script or module defines."""
+def test_command_works(
+    words: list[str], run: FinishedRun, cli: Any, shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is run in this process, by the runner that the script or module defines, unless it cannot be."""
     monkeypatch.chdir(REPOSITORY)
+    if any(word in NEEDS_PROCESS for word in words):
+        result = shell(cheapened(words, run.folder), REPOSITORY, AI_RESEARCH_PATH=str(root))
+        assert result.returncode == 0, result.stderr
+        return
     is_module = words[1] == "-m"
     script = words[2].replace(".", "/") + ".py" if is_module else words[1]
     runner = importlib.import_module(script.removesuffix(".py").replace("/", ".")).TaskRunner
@@ -288,6 +306,35 @@ def test_readme_shows_what_its_first_command_prints(run: FinishedRun) -> None:
     printed = [masked(line) for line in run.out.replace(str(run.folder), "<run>").splitlines()]
     for line in filter(None, block.text.splitlines()):
         assert masked(line) in printed
+
+
+@pytest.mark.slow
+def test_guide_shows_what_stopping_and_continuing_print(shell: Shell, tmp_path: Path) -> None:
+    """The same command is stopped by SIGUSR2, continued to its end, and given once more."""
+    command = ["python", "projects/classify_mnist/train.py", "task=fnn", *CHEAP, "trainer.limit_train_batches=1.0"]
+    # A shell sends the signal, once the process has written that it trains.
+    stopping = f"{shlex.join(command)} & until grep -qs workers {tmp_path}/data/*/*/*/fnn.log; do sleep 0.1; done; "
+    outputs = []
+    for words, status in ((["bash", "-c", stopping + "kill -USR2 $!; wait $!"], 75), (command, 0), (command, 0)):
+        result = shell(words, REPOSITORY, AI_RESEARCH_PATH=str(tmp_path))
+        assert result.returncode == status, result.stderr
+        outputs += (result.stdout + result.stderr).splitlines()
+    printed = {without_names(line) for line in outputs}
+    shown = [block for block in all_blocks("text") if block.chapter == "Stopping and continuing"]
+    assert len(shown) == 2
+    for block in shown:
+        assert {without_names(line) for line in block.text.splitlines()} <= printed
+
+
+def without_names(line: str) -> str:
+    line = re.sub(r"Folder \S+:", "Folder:", re.sub(r"\d{4}-\d\d-\d\d_[\d-]+(_\d+)?", "<timestamp>", line))
+    return re.sub(r"after step \d+", "after step", re.sub(r"Identity \w+", "Identity", line))
+
+
+def test_exit_statuses_are_those_of_the_errors() -> None:
+    stated = {int(row[0]) for row in table("GUIDE.md", "status")}
+    errors = (ConfigError, RunError, RunStoppedError)
+    assert stated == {0, SECOND_INTERRUPT_STATUS, *(error.exit_status for error in errors)}
 
 
 def masked(line: str) -> str:

@@ -133,8 +133,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Finished]
         project: str = "classify_mnist",
         environment: dict[str, str] | None = None,
         defaults: tuple[str, ...] = (DIGITS, NO_BAR, ONE_CPU),
+        root: Path | None = None,
     ) -> Finished:
-        root = tmp_path_factory.mktemp("root")
+        root = root or tmp_path_factory.mktemp("root")
         runner = importlib.import_module(f"projects.{project}.train").TaskRunner
         arguments = [str(REPOSITORY / "projects" / project / "train.py"), f"task={task}", *defaults, *overrides]
         output, status = io.StringIO(), 0

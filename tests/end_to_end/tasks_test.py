@@ -49,8 +49,8 @@ def test_run_leaves_hydras_files(run: Any) -> None:
     assert run.config.trainer.max_epochs == 2
 
 
-def test_run_leaves_best_and_last_checkpoint(run: Any) -> None:
-    assert {path.name for path in (run.folder / "lightning").glob("*")} == {"best.ckpt", "last.ckpt"}
+def test_run_leaves_best_last_and_previous_checkpoint(run: Any) -> None:
+    assert {path.name for path in (run.folder / "lightning").glob("*")} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
 
 def test_run_leaves_its_log(run: Any) -> None:

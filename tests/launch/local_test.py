@@ -74,10 +74,19 @@ def status_of(folder: Path) -> tuple[str, str | None]:
     return record["status"], record["error"]
 
 
+def status_of_sweep(folder: Path) -> str:
+    status: str = json.loads((folder / "provenance.json").read_text())["status"]
+    return status
+
+
+def points_of(sweep: Path) -> list[Path]:
+    return sorted(path for path in sweep.iterdir() if path.is_dir())
+
+
 def test_a_single_run_lies_directly_in_its_folder(run, outputs) -> None:
     assert run().status == 0
     (folder,) = outputs()
-    assert {path.name for path in folder.iterdir()} == {".hydra", "provenance.json", "result.txt", "tiny.log"}
+    assert {path.name for path in folder.iterdir()} == {".hydra", ".lock", "provenance.json", "result.txt", "tiny.log"}
     assert (folder / "result.txt").read_text() == "0.5"
     assert status_of(folder) == ("finished", None)
 
@@ -99,7 +108,7 @@ def test_a_comma_sweeps_with_and_without_multirun(run, outputs, seen: list[float
     outcome = run("number=1,4", *flags)
     assert outcome.status == 0
     (folder,) = outputs()
-    assert [path.name for path in sorted(folder.iterdir())] == ["0_number=1", "1_number=4"]
+    assert [path.name for path in points_of(folder)] == ["0_number=1", "1_number=4"]
     assert (folder / "1_number=4" / "result.txt").read_text() == "0.25"
     assert seen == [1, 4]
 
@@ -112,7 +121,7 @@ def test_a_flag_may_stand_before_the_last_override(run, seen: list[float]) -> No
 def test_a_sweep_names_only_what_is_swept(run, outputs) -> None:
     assert run("config.seed=5", "number=1,4").status == 0
     (folder,) = outputs()
-    assert [path.name for path in sorted(folder.iterdir())] == ["0_number=1", "1_number=4"]
+    assert [path.name for path in points_of(folder)] == ["0_number=1", "1_number=4"]
     config = yaml.safe_load((folder / "1_number=4" / ".hydra" / "config.yaml").read_text())
     assert (config["config"]["seed"], config["number"]) == (5, 4)
 
@@ -123,7 +132,8 @@ def test_a_failing_point_exits_1_and_the_others_finish(run, outputs, seen: list[
     assert "1 of 3 points failed: numbers 1." in outcome.err
     (folder,) = outputs()
     assert seen == [1, 0, 4]
-    assert [status_of(point)[0] for point in sorted(folder.iterdir())] == ["finished", "failed", "finished"]
+    assert [status_of(point)[0] for point in points_of(folder)] == ["finished", "failed", "finished"]
+    assert status_of_sweep(folder) == "failed"
 
 
 def test_a_failing_run_exits_1_with_its_traceback_in_the_log_alone(run, outputs) -> None:

@@ -11,25 +11,30 @@ from common.errors import ConfigError
 from common.run.folder import MAX_NAME_BYTES, name_of_point, reserve_folder
 
 
+def prepare(folder: Path) -> None:
+    (folder / "first.txt").touch()
+
+
 def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
-    assert reserve_folder(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
-    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert reserve_folder(tmp_path / "a" / "b" / "c", prepare) == tmp_path / "a" / "b" / "c"
+    assert (tmp_path / "a" / "b" / "c" / "first.txt").is_file()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["c"]
 
 
 def test_a_folder_that_exists_is_never_handed_out_again(tmp_path: Path) -> None:
-    folders = [reserve_folder(tmp_path / "now") for _ in range(4)]
+    folders = [reserve_folder(tmp_path / "now", prepare) for _ in range(4)]
     assert [folder.name for folder in folders] == ["now", "now_1", "now_2", "now_3"]
 
 
 def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "now").write_text("keep me")
-    assert reserve_folder(tmp_path / "now").name == "now_1"
+    assert reserve_folder(tmp_path / "now", prepare).name == "now_1"
     assert (tmp_path / "now").read_text() == "keep me"
 
 
 def test_threads_never_share_a_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        folders = list(pool.map(reserve_folder, [tmp_path / "x" / "now"] * 64))
+        folders = list(pool.map(reserve_folder, [tmp_path / "x" / "now"] * 64, [prepare] * 64))
     assert len(set(folders)) == 64
 
 
@@ -38,7 +43,8 @@ def test_processes_never_share_a_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from common.run.folder import reserve_folder\n"
         "sys.stdin.readline()\n"
-        f"for _ in range(50): print(reserve_folder(Path({str(tmp_path / 'now')!r})))"
+        "prepare = lambda folder: (folder / 'x').touch()\n"
+        f"for _ in range(50): print(reserve_folder(Path({str(tmp_path / 'now')!r}), prepare))"
     )
     command = [sys.executable, "-c", code]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -54,7 +60,7 @@ def test_processes_never_share_a_folder(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("keep me")
     with pytest.raises(ConfigError, match=r"AI_RESEARCH_PATH|is a file where a folder is needed"):
-        reserve_folder(tmp_path / "file" / below)
+        reserve_folder(tmp_path / "file" / below, prepare)
     assert (tmp_path / "file").read_text() == "keep me"
 
 

@@ -93,7 +93,7 @@ def read(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("status", ["finished", "stopped", "failed"])
 def test_the_status_goes_from_running_to_the_end(tmp_path: Path, status: str) -> None:
-    provenance = Provenance(tmp_path)
+    provenance = Provenance(tmp_path, {"packages": package_versions()})
     provenance.start(seed=0)
     running = read(tmp_path)
     assert (running["status"], running["ended"], running["error"], running["seed"]) == ("running", None, None, 0)
@@ -105,7 +105,7 @@ def test_the_status_goes_from_running_to_the_end(tmp_path: Path, status: str) ->
 
 
 def test_the_record_has_what_it_takes_to_repeat_a_run(tmp_path: Path) -> None:
-    Provenance(tmp_path).start(seed=3, data={"source": "digits"})
+    Provenance(tmp_path, {"packages": package_versions()}).start(seed=3, data={"source": "digits"})
     record = read(tmp_path)
     assert {"command", "working_directory", "started", "python", "packages", "machine", "git", "seed", "data"} <= set(
         record
@@ -117,7 +117,7 @@ def test_the_wandb_key_is_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr("sys.argv", ["train.py", "task=fnn", f"logger.notes={KEY}"])
     monkeypatch.setattr("common.run.provenance.git_state", lambda repository: {"uncommitted_diff": redacted(f"+{KEY}")})
-    provenance = Provenance(tmp_path)
+    provenance = Provenance(tmp_path, {"packages": package_versions()})
     provenance.start(seed=0)
     provenance.end("failed", error=f"Denied: {KEY}")
     assert KEY not in (tmp_path / FILE_NAME).read_text()

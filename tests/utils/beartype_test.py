@@ -1,5 +1,6 @@
 """The validators: what they admit, and how they describe themselves."""
 
+import random
 from typing import Annotated, Any
 
 import pytest
@@ -7,6 +8,7 @@ from beartype.door import is_bearable
 from beartype.roar import BeartypeCallHintParamViolation
 
 from common.check.values import describe_hint
+from common.launch.sweep import swept_keys
 from common.run.metrics import MetricsFile  # noqa: F401  # Loads a checked module.
 from common.utils.beartype import equal, ge, gt, le, lt, not_empty, one_of
 
@@ -52,3 +54,10 @@ def test_a_violation_shows_the_validators_own_text() -> None:
 
     with pytest.raises(BeartypeCallHintParamViolation, match="≥ 1"):
         LocalResources(cpus_per_task=0)
+
+
+def test_checking_a_list_draws_no_random_number_of_the_runs() -> None:
+    before = random.getstate()
+    for _ in range(5):
+        swept_keys(["a=1", "b=1,2"])
+    assert random.getstate() == before

@@ -1,23 +1,29 @@
 """The base of every data module."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, fields
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch.distributed
 from hydra_zen import instantiate
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from common.config import Device
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
+from common.errors import ConfigError
+from common.run import stop
 from common.utils.beartype import ge, not_empty
 
 Split = Literal["train", "val", "test"]
+
+
+_DATALOADER_DEFAULTS = {name: parameter.default for name, parameter in signature(DataLoader).parameters.items()}
 
 
 @dataclass
@@ -68,31 +74,41 @@ class BaseDataModule(LightningDataModule, ABC):
     Args:
         config: See the config's own fields.
         dataloader: A partial of torch's `DataLoader`. Its keys hold for data served from memory too.
+
+    Raises:
+        ConfigError: a key is given that the data module decides by itself.
     """
 
-    owned_dataloader_keys: ClassVar[tuple[str, ...]] = (
-        "dataset",
-        "batch_size",
-        "sampler",
-        "batch_sampler",
-        "num_workers",
-        "generator",
-    )
+    owned_dataloader_keys: ClassVar[dict[str, str]] = {
+        "dataset": "self.datasets, which setup() fills",
+        "batch_size": "datamodule.config.fixed_per_device_batch_size",
+        "sampler": "config.seed, from which the order follows",
+        "batch_sampler": "config.seed, from which the order follows",
+        "num_workers": "datamodule.config.fixed_per_device_num_workers",
+        "generator": "config.seed, from which the order follows",
+    }
 
     def __init__(self, config: BaseDataModuleConfig, dataloader: partial[DataLoader[Any]]) -> None:
         super().__init__()
+        for key, instead in self.owned_dataloader_keys.items():
+            if dataloader.keywords.get(key, default := _DATALOADER_DEFAULTS[key]) not in (default, MISSING):
+                raise ConfigError(f"datamodule.dataloader.{key} has no effect here: use {instead}.")
         self.config = config
         self.dataloader = dataloader
         self.datasets = Datasets()
         self.per_device_batch_size = config.fixed_per_device_batch_size or 1
         self.per_device_num_workers = config.fixed_per_device_num_workers or 0
+        self.position = {"epoch": 0, "batch": 0}
 
     @classmethod
-    def settle(cls, node: DictConfig) -> None:
+    def settle(cls, node: DictConfig) -> dict[str, Any]:
         """Prepares the data, and writes what was found into the data module's configuration.
 
         Args:
             node: The data module's node of the configuration, changed in place.
+
+        Returns:
+            What is known of the data, its fingerprint included; part of the run's identity.
         """
         datamodule: BaseDataModule = instantiate(node)()
         datamodule.prepare_data()
@@ -100,6 +116,23 @@ class BaseDataModule(LightningDataModule, ABC):
             found = getattr(datamodule.config, config_field.name)
             if found != node.config[config_field.name]:
                 node.config[config_field.name] = found
+        return datamodule.describe_data()
+
+    def describe_data(self) -> dict[str, Any]:
+        """Returns what tells this data from other data: its source, a fingerprint of its content.
+
+        Called after `prepare_data`. A run never continues on data whose description is another.
+        """
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what was chosen for this run."""
+        return {"batch_size": self.per_device_batch_size, "num_workers": self.per_device_num_workers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes what was chosen when the run began."""
+        self.per_device_batch_size = state_dict["batch_size"]
+        self.per_device_num_workers = state_dict["num_workers"]
 
     @abstractmethod
     def prepare_data(self) -> None:
@@ -128,8 +161,13 @@ class BaseDataModule(LightningDataModule, ABC):
         return self.transform_batch(batch, "train" if is_training else "test" if is_testing else "val")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Returns the loader of the training set."""
-        return self.make_dataloader("train")
+        """Returns the loader of the training set; its first epoch begins at `self.position`."""
+        loader = self.make_dataloader("train")
+        sampler = sampler_of(loader)
+        sampler.set_epoch(self.position["epoch"])
+        sampler.first_batch = self.position["batch"]
+        self.position = {"epoch": 0, "batch": 0}
+        return loader
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns the loader of the validation set."""
@@ -160,6 +198,8 @@ class BaseDataModule(LightningDataModule, ABC):
         if self.per_device_num_workers == 0:  # Torch refuses these where there are no workers.
             keys |= {"prefetch_factor": None, "persistent_workers": False}
             keys |= {"timeout": 0, "multiprocessing_context": None}
+        else:
+            keys["worker_init_fn"] = partial(_start_worker, keys.get("worker_init_fn"))
         # A given collate_fn expects what torch hands it: a list of samples.
         in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
         return self.dataloader.func(
@@ -186,3 +226,17 @@ class BaseDataModule(LightningDataModule, ABC):
             rank=torch.distributed.get_rank() if is_distributed else 0,
             num_ranks=torch.distributed.get_world_size() if is_distributed else 1,
         )
+
+
+def sampler_of(loader: DataLoader[Any]) -> EpochBatchSampler:
+    """Returns the sampler that `make_dataloader` gave a loader."""
+    sampler = loader.sampler if isinstance(loader.sampler, EpochBatchSampler) else loader.batch_sampler
+    assert isinstance(sampler, EpochBatchSampler)
+    return sampler
+
+
+def _start_worker(then: Callable[[int], None] | None, worker_id: int) -> None:
+    """Lets a worker leave the stop signals to the process that it serves."""
+    stop.ignore_signals()
+    if then is not None:
+        then(worker_id)

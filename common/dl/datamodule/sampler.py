@@ -15,6 +15,7 @@ class EpochBatchSampler(Sampler[list[int]]):
     Lightning calls `set_epoch` before each epoch.
 
     Attributes:
+        first_batch: Where the next epoch begins; for the one epoch in whose middle a run continues.
         workers_generator: Gives a loader's workers their seeds, which also follow from (seed, epoch) alone; without it
             torch would draw them from the run's own random state.
 
@@ -46,6 +47,7 @@ class EpochBatchSampler(Sampler[list[int]]):
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
+        self.first_batch = 0
         self.workers_generator = torch.Generator()
         self.set_epoch(0)
 
@@ -67,17 +69,29 @@ class EpochBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yields one epoch's batches."""
+        first, self.first_batch = self.first_batch, 0
         order = self._order()
+        for index in range(first, len(self)):
+            yield self._slice(self._global_batch(order, index)).tolist()
+
+    def indices_of(self, index: int) -> list[int]:
+        """Returns the dataset's indices of a batch of the current epoch, over all ranks."""
+        return self._global_batch(self._order(), index).tolist()
+
+    def _global_batch(self, order: torch.Tensor, index: int) -> torch.Tensor:
         global_batch_size = self.batch_size * self.num_ranks
-        for index in range(len(self)):
-            batch = order[index * global_batch_size : (index + 1) * global_batch_size]
-            yield self._slice(batch).tolist()
+        return order[index * global_batch_size : (index + 1) * global_batch_size]
 
     def _order(self) -> torch.Tensor:
         if not self.shuffle:
             return torch.arange(self.num_samples)
         generator = torch.Generator().manual_seed(order_seed(self.seed, self.epoch))
         return torch.randperm(self.num_samples, generator=generator)
+
+    def weight_of(self, index: int) -> float:
+        """Returns by what to weigh this rank's mean loss of a batch, so that the mean over ranks is over samples."""
+        batch = self._global_batch(torch.arange(self.num_samples), index)
+        return len(torch.tensor_split(batch, self.num_ranks)[self.rank]) * self.num_ranks / len(batch)
 
     def _slice(self, batch: torch.Tensor) -> torch.Tensor:
         """Returns this rank's part of a global batch; a rank never gets less than one sample."""

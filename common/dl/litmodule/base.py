@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from common.dl.config import OnBadLoss
+from common.dl.datamodule.base import sampler_of
+from common.dl.litmodule.bad_loss import refuse_bad_loss
 from common.utils.beartype import ge
+from common.utils.wandb_logger import wandb_logger
 
 Stage = Literal["train", "val", "test"]
 
@@ -47,6 +51,7 @@ class BaseLitModule(LightningModule, ABC):
         stage: Which of training, validation and testing `step` is called for.
         curr_train_step: Training steps taken, also across continuations.
         curr_val_epoch: Validation epochs completed, also across continuations.
+        on_bad_loss: What to do when a loss is NaN or infinite; `train` sets it from the configuration.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -84,6 +89,8 @@ class BaseLitModule(LightningModule, ABC):
         self.stage: Stage = "train"
         self.curr_train_step = 0
         self.curr_val_epoch = 0
+        self.on_bad_loss: OnBadLoss = "stop"
+        self._num_bad_losses = 0
         self._is_first_batch = False
         self._samples: Mapping[str, Tensor] | None = None
         self._tables: dict[str, Any] = {}
@@ -97,15 +104,24 @@ class BaseLitModule(LightningModule, ABC):
             batch_idx: The batch's number in its epoch, from 0.
 
         Returns:
-            The loss, or a mapping with the key `loss` whose other entries (tensors or torchmetrics) are logged.
+            The loss, or a mapping with the key `loss` whose other entries are logged: tensors and, outside training,
+            torchmetrics that were updated. In training a metric's value of the batch is what to return.
         """
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Computes the loss of a training batch."""
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Computes the loss of a training batch; None lets Lightning skip the step."""
         self.stage = "train"
         loss = self._run_step(batch, batch_idx)
-        self.curr_train_step += 1
-        return loss
+        if self._trainer is not None and self.trainer.world_size > 1:
+            loader: Any = self.trainer.train_dataloader
+            loss = loss * sampler_of(loader).weight_of(batch_idx)
+        if self._trainer is None or torch.isfinite(loss):
+            self._num_bad_losses = 0
+        else:
+            self._num_bad_losses += 1
+            refuse_bad_loss(self.trainer, loss.item(), batch_idx, self.on_bad_loss, self._num_bad_losses)
+        self.curr_train_step += 1  # Not before: a step that is refused is taken again.
+        return loss if self._num_bad_losses == 0 else None
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the loss and the metrics of a validation batch."""
@@ -159,7 +175,7 @@ class BaseLitModule(LightningModule, ABC):
             is_due = self.curr_train_step % self.config.wandb_train_log_interval == 0
         else:
             is_due = self.stage == "val" and self._is_first_batch
-        return is_due and self._wandb_run is not None
+        return is_due and wandb_logger(self.trainer) is not None
 
     def keep_samples(self, **columns: Tensor) -> None:
         """Keeps the first samples of a batch for W&B.
@@ -218,7 +234,8 @@ class BaseLitModule(LightningModule, ABC):
         import wandb
 
         assert self._samples is not None
-        assert self._wandb_run is not None
+        logger = wandb_logger(self.trainer)
+        assert logger is not None
         samples, self._samples = self._samples, None
         name = f"{self.stage}/samples"
         columns: list[str | int] = ["step", *samples]
@@ -227,15 +244,7 @@ class BaseLitModule(LightningModule, ABC):
         for row in zip(*samples.values(), strict=True):
             cells = [self.view_sample(column, value) for column, value in zip(samples, row, strict=True)]
             self._tables[name].add_data(self.curr_train_step, *cells)
-        self._wandb_run.log({name: self._tables[name], "trainer/global_step": self.trainer.global_step})
-
-    @property
-    def _wandb_run(self) -> Any:
-        """The W&B run that this process logs to, or None."""
-        from pytorch_lightning.loggers import WandbLogger
-
-        loggers = [logger for logger in self.trainer.loggers if isinstance(logger, WandbLogger)]
-        return loggers[0].experiment if loggers and self.trainer.is_global_zero else None
+        logger.log_row({name: self._tables[name], "trainer/global_step": self.trainer.global_step})
 
 
 def _batch_size(batch: Any) -> int:

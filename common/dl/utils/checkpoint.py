@@ -5,11 +5,19 @@ from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
 
-from common.run.checkpoint import read_checkpoint, write_checkpoint
+from common.run.checkpoint import read_newest_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes each checkpoint whole or not at all, and reads none that could run code."""
+    """Writes each checkpoint whole or not at all, and reads none that could run code.
+
+    Args:
+        folder: Where this run's own checkpoints lie; None where it reads only those of others.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self.folder = folder
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint."""
@@ -17,7 +25,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint to the CPU; Lightning moves its tensors."""
-        return read_checkpoint(Path(path))
+        return read_newest_checkpoint(Path(path), is_own=Path(path).parent == self.folder)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint that a better one replaces."""

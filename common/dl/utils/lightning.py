@@ -9,7 +9,6 @@ import torch
 import torch.distributed
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from common.dl.config import DeepLearningSubtaskConfig
@@ -17,11 +16,12 @@ from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.utils.checkpoint import AtomicCheckpointIO
+from common.dl.utils.checkpointer import Checkpointer
 from common.dl.utils.compilation import compile_network
 from common.dl.utils.logger import MetricsFileLogger
 from common.dl.utils.progress import ProgressBar
+from common.dl.utils.ranks import is_first_rank
 from common.dl.utils.tuning import fastest_batch_size, num_workers_to_keep_up
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ def instantiate_trainer(
     logger: Logger,
     callbacks: dict[str, Callback],
     config: DeepLearningSubtaskConfig,
+    *,
+    is_continuation: bool,
 ) -> Trainer:
     """Builds the trainer, with the parts that every run has.
 
@@ -39,27 +41,27 @@ def instantiate_trainer(
         logger: Logs beside `metrics.csv`.
         callbacks: The task's own, by name.
         config: The subtask's settings.
+        is_continuation: Whether the run goes on in a folder where it began earlier.
     """
     folder = Path(config.output_dir)
-    checkpoints = ModelCheckpoint(
-        dirpath=folder / FOLDER_NAME,
-        filename=Path(BEST).stem,
-        monitor="val/loss",
-        save_last=True,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-    checkpoints.CHECKPOINT_NAME_LAST = Path(LAST).stem
+    metrics_logger = MetricsFileLogger(folder)
+    if not is_continuation and is_first_rank():
+        metrics_logger.file.clear()  # A launch that was cut off before its first checkpoint leaves nothing to keep.
+    checkpointer = Checkpointer(config, metrics_logger.file, is_continuation=is_continuation)
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
-    own: list[Callback] = [checkpoints, Preparation(config)] + ([ProgressBar()] if shows_progress else [])
+    own: list[Callback] = [checkpointer, Preparation(config)] + ([ProgressBar()] if shows_progress else [])
     given = trainer.keywords.get("callbacks") or []
-    return trainer(
-        logger=[MetricsFileLogger(folder), logger],
+    live = trainer(
+        logger=[metrics_logger, logger],
         callbacks=[*own, *callbacks.values(), *(given if isinstance(given, list) else [given])],
-        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
+        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO(checkpointer.folder)],
         use_distributed_sampler=False,  # The data module's sampler knows the ranks.
+        enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,
     )
+    # Lightning's handlers act within the handler, broadcast from it, and requeue by themselves; ours set a flag.
+    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return live
 
 
 class Preparation(Callback):

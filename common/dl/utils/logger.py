@@ -35,8 +35,8 @@ class MetricsFileLogger(Logger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> MetricsFile:
-        """Returns the file."""
+    def experiment(self) -> Any:
+        """Returns the file; on further ranks Lightning gives a stand-in that does nothing."""
         return self.file
 
     @rank_zero_only

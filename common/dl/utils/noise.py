@@ -7,9 +7,9 @@ SILENCED_WARNINGS = {
     r".*does not have many workers.*": "the number of workers is chosen, and said, by set_batch_size_and_num_workers",
     r".*is smaller than the logging interval.*": "short epochs are usual on small data; each epoch is logged",
     r".*Checkpoint directory .* exists and is not empty.*": "a run continues in its own folder",
-    r".*The dirpath has changed from.*": "a run that starts from another run's checkpoint writes into its own folder",
+    r".*ended before the epoch ended and your dataloader is not resumable.*": "the sampler goes on where it was",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "Lightning's own use of torch",
-    r".*ModelCheckpoint.*could not find the monitored key.*": "fast_dev_run and overfitting have no validation",
+    r".*`training_step` returned `None`.*": "config.on_bad_loss=skip says itself which step is skipped",
     r".*no CUDA runtime is found.*": "said by torch on every machine without a GPU",
 }
 """Patterns of warnings and why each may be silenced."""

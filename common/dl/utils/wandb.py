@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 import yaml
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.logger import DummyLogger
 
+from common.dl.utils.ranks import is_first_rank
+from common.run.choice import read_record
 from common.utils.wandb import login_wandb, sync_command
+from common.utils.wandb_logger import SteadyWandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,9 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
         logger: The configured partial.
         folder: The run's folder.
     """
-    if logger.func is not WandbLogger:
+    if not is_first_rank():
+        return DummyLogger()
+    if logger.func is not SteadyWandbLogger:
         return logger()
     is_off = os.environ.get("WANDB_MODE") in ("offline", "disabled")
     has_key = login_wandb()
@@ -41,20 +47,29 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
     return live
 
 
-def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offline"]) -> WandbLogger | None:
+def _start(logger: partial[Logger], folder: Path, mode: Literal["online", "offline"]) -> SteadyWandbLogger | None:
     """Starts a W&B run with the whole configuration, or returns None where the server does not answer."""
     import wandb
 
+    os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
     settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)
-    live: Any = logger(name=logger.keywords["name"] or folder.name, mode=mode, settings=settings)
+    name = logger.keywords["name"] or folder.name
+    live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
     live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
     try:
         live.experiment.config.update(_config_of(folder))
     except wandb.Error:
         if mode == "offline":
             raise
+        wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
         return None
     return live  # type: ignore[no-any-return]
+
+
+def run_id(folder: Path) -> str:
+    """Returns the W&B id of a run: it follows from the provenance, so that every launch logs to one run."""
+    record = read_record(folder)
+    return f"{record['identity']}-{record['created_ns']:x}"
 
 
 def _config_of(folder: Path) -> Any:

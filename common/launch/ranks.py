@@ -1,0 +1,126 @@
+"""The further processes of a run on several ranks: the same command, started again by the first process.
+
+Each process finds its number in the environment, where Lightning looks for it too. Only the first one chooses the
+folder, keeps the record and logs; the others write what they have to say to `rank_<number>.log`.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import RunStoppedError
+
+log = logging.getLogger(__name__)
+
+FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
+GRACE_S = 15
+"""How long the others may take to leave once one process is done or has failed."""
+
+POLL_S = 0.5
+
+_PR_SET_PDEATHSIG = 1
+
+
+def folder_of_first_rank() -> Path | None:
+    """Returns the run's folder if this process is a further rank, started by the first one."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder) if folder else None
+
+
+def die_with_first_rank() -> None:
+    """Lets the system end this process when the first rank ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)
+
+
+@contextmanager
+def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
+    """Runs the further ranks beside the block, which is the first.
+
+    Args:
+        num_ranks: Processes in all.
+        overrides: The overrides of the one subtask to run.
+        folder: The run's folder.
+    """
+    if num_ranks == 1:
+        yield
+        return
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(num_ranks),
+        "NODE_RANK": "0",
+    }
+    with _environment(shared | {"LOCAL_RANK": "0"}):
+        processes = [_start(rank, overrides, folder) for rank in range(1, num_ranks)]
+        is_over = threading.Event()
+        threading.Thread(target=_watch, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            _wait(processes)
+
+
+def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder)}
+    with (folder / f"rank_{rank}.log").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, sys.argv[0], *overrides],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _watch(processes: list[subprocess.Popen[bytes]], is_over: threading.Event, folder: Path) -> None:
+    """Ends this process if another rank fails and this one does not notice, because it waits for it."""
+    while not is_over.wait(POLL_S):
+        for rank, process in enumerate(processes, start=1):
+            if process.poll() not in (None, 0, RunStoppedError.exit_status):
+                log.error("Rank %d ended with status %s; see %s.", rank, process.poll(), folder / f"rank_{rank}.log")
+                if not is_over.wait(GRACE_S):
+                    os._exit(1)
+                return
+
+
+def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        try:
+            process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(KeyError):
+                os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

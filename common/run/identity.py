@@ -1,0 +1,120 @@
+"""What makes two runs the same run: everything that their results depend on, and nothing else."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+BUDGET_KEYS = (
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.max_time",
+    "config.num_generations",
+    "config.num_minutes",
+    "config.target_fitness",
+)
+"""How long a run goes on; a larger budget continues it."""
+
+IGNORED_KEYS = (
+    *BUDGET_KEYS,
+    "config.data_dir",
+    "config.output_dir",
+    "config.ckpt_path",
+    "config.save_every_n_minutes",
+    "config.skip_finished",
+    "config.preflight_only",
+    "datamodule.config.data_dir",
+    "hydra",
+    "logger",
+    "trainer.barebones",
+    "trainer.default_root_dir",
+    "trainer.enable_checkpointing",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.profiler",
+)
+"""Keys that do not change the result of the steps that are taken."""
+
+LENGTH = 12
+
+
+def identity_of(tree: Mapping[str, Any], data: Mapping[str, Any], swept: Mapping[str, Any]) -> str:
+    """Returns the identity of a subtask.
+
+    Args:
+        tree: The settled configuration as plain containers.
+        data: What the components say of the data that is used: source and fingerprint.
+        swept: The keys that the sweep varies and their values at this point; they count even where the key alone
+            would not.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    facts = {"config": _without(tree, IGNORED_KEYS), "data": data, "swept": swept}
+    return _digest(json.dumps(facts, sort_keys=True, default=str).encode())
+
+
+def budget_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the budgets that a configuration sets, by key."""
+    return {key: value for key in BUDGET_KEYS if (value := _select(tree, key)) is not None}
+
+
+def is_larger_budget(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Returns whether a budget leaves something to do for a run that finished at another."""
+    pairs = [(_size(new.get(key)), _size(old.get(key))) for key in {*new, *old} if new.get(key) != old.get(key)]
+    return bool(pairs) and all(math.isnan(after) or math.isnan(before) or after > before for after, before in pairs)
+
+
+def code_fingerprints(folders: Sequence[Path], root: Path) -> dict[str, str]:
+    """Returns a fingerprint of each Python file that a run may execute; tests are none.
+
+    Args:
+        folders: Searched with all below.
+        root: Paths are given relative to it, where they lie below it.
+    """
+    files = sorted(path for folder in folders for path in folder.rglob("*.py") if not path.name.endswith("_test.py"))
+    return {
+        str(path.relative_to(root) if path.is_relative_to(root) else path): _digest(path.read_bytes()) for path in files
+    }
+
+
+def changed_files(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:
+    """Returns the files that differ between two sets of fingerprints, came or went."""
+    return sorted(name for name in {*new, *old} if new.get(name) != old.get(name))
+
+
+def fingerprint_files(paths: Sequence[Path]) -> str:
+    """Returns a fingerprint of the content of files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:LENGTH]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:LENGTH]
+
+
+def _size(budget: Any) -> float:
+    """Returns a budget as a number: none is infinite; a duration written as text cannot be compared, and is NaN."""
+    if budget is None or budget == -1:
+        return math.inf
+    return float(budget) if isinstance(budget, int | float) else math.nan
+
+
+def _select(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _without(tree: Mapping[str, Any], keys: Sequence[str], path: str = "") -> dict[str, Any]:
+    kept = {}
+    for name, value in tree.items():
+        key = f"{path}.{name}" if path else str(name)
+        if key not in keys:
+            kept[str(name)] = _without(value, keys, key) if isinstance(value, Mapping) else value
+    return kept

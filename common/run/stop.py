@@ -1,0 +1,55 @@
+"""Stopping: signals only set a flag, and the run leaves at the next step boundary, where its state is whole.
+
+A handler that saved by itself would save in the middle of a step and, with several ranks, on one of them alone.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that ask a run to save and leave: from a person, a scheduler, or a machine that shuts down."""
+
+SECOND_INTERRUPT_STATUS = 130
+
+_received: list[signal.Signals] = []
+
+
+def is_stop_requested() -> bool:
+    """Returns whether a signal has asked this process to stop."""
+    return bool(_received)
+
+
+def name_of_stop() -> str:
+    """Returns the name of the signal that asked this process to stop."""
+    return _received[0].name if _received else "a signal to another rank"
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Lets the stop signals set the flag while the block runs; the handlers before are put back."""
+    _received.clear()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, _set_flag)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Lets this process ignore the stop signals: for workers, which leave when the process they serve does."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _set_flag(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGINT and signal.SIGINT in _received:
+        os._exit(SECOND_INTERRUPT_STATUS)
+    _received.append(signal.Signals(number))
+    hint = " (Ctrl-C again leaves at once, unsaved)" if number == signal.SIGINT else ""
+    os.write(2, f"\n{signal.Signals(number).name}: saving at the next step, then leaving{hint}.\n".encode())

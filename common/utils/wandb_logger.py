@@ -1,0 +1,57 @@
+"""The W&B logger: a replica of the local files, whose failures never stop a run."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import WandbLogger
+
+log = logging.getLogger(__name__)
+
+
+def wandb_logger(trainer: Trainer) -> "SteadyWandbLogger | None":
+    """Returns the W&B logger of a trainer, on the one rank that logs."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, SteadyWandbLogger)]
+    return loggers[0] if loggers and trainer.is_global_zero else None
+
+
+class SteadyWandbLogger(WandbLogger):
+    """Lightning's W&B logger, but a failure is reported once, and then W&B is left alone."""
+
+    has_failed = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Sends scalars."""
+        self.attempt(lambda: super(SteadyWandbLogger, self).log_metrics(dict(metrics), step))
+
+    def log_row(self, row: Mapping[str, Any], step: int | None = None) -> None:
+        """Sends anything that W&B can show, such as tables.
+
+        Args:
+            row: What to send.
+            step: W&B's own count of rows; None counts on.
+        """
+        self.attempt(lambda: self.experiment.log(dict(row), step=step))
+
+    def finish(self) -> None:
+        """Ends the run."""
+        self.attempt(lambda: self.experiment.finish())
+
+    def finalize(self, status: str) -> None:
+        """Lightning's hook at the end of each of its phases."""
+        self.attempt(lambda: super(SteadyWandbLogger, self).finalize(status))
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Does something with W&B, unless that has failed before."""
+        if self.has_failed:
+            return
+        try:
+            action()
+        except Exception as error:  # W&B raises its own errors, and those of sockets, of asyncio and of its service.
+            self.has_failed = True
+            log.warning(
+                "W&B failed (%s: %s) and gets nothing more from this launch. The run goes on; its files are complete.",
+                type(error).__name__,
+                error,
+            )

@@ -1,0 +1,54 @@
+"""One writer per folder, on this machine and from others."""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from common.run.lock import FILE_NAME, STALE_S, FolderLock, is_alive, process_start_time, read_holder
+
+
+def test_a_held_lock_is_refused_and_a_released_one_is_not(tmp_path: Path) -> None:
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+def test_the_holder_is_named(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    assert lock.acquire()
+    holder = read_holder(tmp_path / FILE_NAME)
+    assert holder is not None
+    assert (holder["host"], holder["pid"]) == (socket.gethostname(), os.getpid())
+    assert is_alive(holder)
+    lock.release()
+    assert read_holder(tmp_path / FILE_NAME) is None
+
+
+def test_another_process_with_the_same_number_is_not_the_holder() -> None:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "start_time": 1}
+    assert not is_alive(holder)
+    assert process_start_time(2**30) is None
+
+
+@pytest.mark.parametrize(("age_s", "is_free"), [(0, False), (STALE_S - 5, False), (STALE_S + 5, True)])
+def test_another_hosts_heartbeat_decides(tmp_path: Path, age_s: float, is_free: bool) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start_time": 1}))
+    os.utime(path, (time.time() - age_s,) * 2)
+    lock = FolderLock(tmp_path)
+    assert lock.acquire() is is_free
+    lock.release()
+
+
+def test_a_dead_process_leaves_its_folder_free(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(json.dumps({"host": socket.gethostname(), "pid": 2**30, "start_time": 1}))
+    lock = FolderLock(tmp_path)
+    assert lock.acquire()
+    lock.release()

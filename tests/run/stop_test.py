@@ -1,0 +1,43 @@
+"""Signals set a flag; a second Ctrl-C leaves at once; workers are left in peace."""
+
+import os
+import signal
+
+import pytest
+
+from common.run import stop
+
+
+@pytest.mark.parametrize("number", stop.SIGNALS)
+def test_a_signal_sets_the_flag_and_no_more(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop.stop_on_signals():
+        assert not stop.is_stop_requested()
+        os.kill(os.getpid(), number)
+        assert stop.is_stop_requested()
+        assert stop.name_of_stop() == number.name
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_leaves_at_once(cli_in_subprocess) -> None:
+    code = (
+        "import os, signal; from common.run import stop\n"
+        "with stop.stop_on_signals():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('still here')"
+    )
+    outcome = cli_in_subprocess(code, script="-c")
+    assert outcome.status == 130
+    assert "still here" not in outcome.out
+    assert "Ctrl-C again leaves at once" in outcome.err
+
+
+def test_workers_ignore_the_signals(cli_in_subprocess) -> None:
+    code = (
+        "import os; from common.run import stop\n"
+        "stop.ignore_signals()\n"
+        "for number in stop.SIGNALS: os.kill(os.getpid(), number)\n"
+        "print('still here')"
+    )
+    assert cli_in_subprocess(code, script="-c").out == "still here\n"
