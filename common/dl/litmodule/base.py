@@ -13,10 +13,12 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
 
 from common.dl.config import OnBadLoss
 from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
+from common.dl.utils.ranks import mean_over_ranks
 from common.utils.beartype import ge
 from common.utils.wandb_logger import wandb_logger
 
@@ -92,6 +94,8 @@ class BaseLitModule(LightningModule, ABC):
         self.on_bad_loss: OnBadLoss = "stop"
         self._num_bad_losses = 0
         self._is_first_batch = False
+        self._epoch_sums: dict[str, tuple[Any, int]] = {}
+        self._epoch_metrics: dict[str, Any] = {}
         self._samples: Mapping[str, Tensor] | None = None
         self._tables: dict[str, Any] = {}
 
@@ -142,9 +146,14 @@ class BaseLitModule(LightningModule, ABC):
         }
 
     def on_validation_epoch_end(self) -> None:
-        """Counts the epoch; Lightning's check before the first step is none."""
+        """Logs the epoch's metrics, and counts it; Lightning's check before the first step is none."""
+        self._log_epoch()
         if not self.trainer.sanity_checking:
             self.curr_val_epoch += 1
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the epoch's metrics."""
+        self._log_epoch()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the counters to a checkpoint."""
@@ -219,15 +228,24 @@ class BaseLitModule(LightningModule, ABC):
         return loss
 
     def _log(self, logged: Mapping[str, Any], batch: Any) -> None:
-        is_training = self.stage == "train"
-        self.log_dict(
-            {f"{self.stage}/{name}": value for name, value in logged.items()},
-            on_step=is_training,
-            on_epoch=not is_training,
-            prog_bar=True,
-            batch_size=_batch_size(batch),
-            sync_dist=not is_training,
-        )
+        """Logs a training step, or adds an evaluation step to its epoch: a call of Lightning's is slow."""
+        size = _batch_size(batch)
+        if self.stage == "train":
+            self.log_dict({f"train/{name}": value for name, value in logged.items()}, prog_bar=True, batch_size=size)
+            return
+        for name, value in logged.items():
+            if isinstance(value, Metric):
+                self._epoch_metrics[name] = value
+            else:
+                total, count = self._epoch_sums.get(name, (0.0, 0))
+                self._epoch_sums[name] = (total + value.detach().double() * size, count + size)
+
+    def _log_epoch(self) -> None:
+        """Logs the metrics of an evaluation epoch: means over all samples of all ranks."""
+        means = {name: mean_over_ranks(self.trainer, *sums) for name, sums in self._epoch_sums.items()}
+        for name, value in (means | self._epoch_metrics).items():
+            self.log(f"{self.stage}/{name}", value, prog_bar=True, batch_size=1)
+        self._epoch_sums, self._epoch_metrics = {}, {}
 
     def _send_samples(self) -> None:
         """Adds the kept samples to the stage's table of samples, and sends what is new."""

@@ -9,6 +9,7 @@ SILENCED_WARNINGS = {
     r".*Checkpoint directory .* exists and is not empty.*": "a run continues in its own folder",
     r".*ended before the epoch ended and your dataloader is not resumable.*": "the sampler goes on where it was",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "Lightning's own use of torch",
+    r".*It is recommended to use `self\.log\(.*sync_dist=True.*": "BaseLitModule adds up over all ranks itself",
     r".*`training_step` returned `None`.*": "config.on_bad_loss=skip says itself which step is skipped",
     r".*no CUDA runtime is found.*": "said by torch on every machine without a GPU",
 }

@@ -27,6 +27,20 @@ def any_rank(trainer: Trainer, *flags: bool) -> list[bool]:
     return [bool(value) for value in values.tolist()]
 
 
+def mean_over_ranks(trainer: Trainer, total: torch.Tensor, count: int) -> torch.Tensor:
+    """Returns the mean of what all ranks added up; every rank must call this at the same point.
+
+    Args:
+        trainer: Knows the ranks.
+        total: This rank's sum.
+        count: How many numbers are in the sum.
+    """
+    sums = torch.stack([total, torch.tensor(float(count), dtype=total.dtype, device=total.device)])
+    if trainer.world_size > 1:
+        torch.distributed.all_reduce(sums)
+    return (sums[0] / sums[1]).float()
+
+
 def gather(trainer: Trainer, value: Any) -> list[Any]:
     """Returns every rank's value, in the order of ranks; every rank must call this at the same point."""
     if trainer.world_size == 1:
