@@ -104,7 +104,7 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
         if len(outcome.kills) < num_kills:
             kill(process, task, root, duration_s * rng.random(), rng.choice(SIGNALS), outcome)
         status = process.wait()
-        if status == 0:
+        if status == 0 or is_finished(task, root):  # A kill may come when all is done but the process's own end.
             break
         if status not in (STOPPED_STATUS, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGUSR2):
             tail = (root / "output.txt").read_text(errors="replace").strip().splitlines()[-3:]
@@ -188,6 +188,12 @@ def same_parameters(folder: Path, peaceful: Path, name: str) -> bool:
 def folders_of(task: Task, root: Path) -> list[Path]:
     """Returns the run folders of a task."""
     return sorted(path for path in (root / "data/classify_mnist" / task.name).glob("[!.]*") if path.is_dir())
+
+
+def is_finished(task: Task, root: Path) -> bool:
+    """Returns whether a run has recorded its end."""
+    records = [folder / "provenance.json" for folder in folders_of(task, root)]
+    return any(record.is_file() and json.loads(record.read_text())["status"] == "finished" for record in records)
 
 
 def only_folder(task: Task, root: Path) -> Path:
