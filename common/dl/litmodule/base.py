@@ -43,6 +43,8 @@ class BaseLitModuleConfig:
 class BaseLitModule(LightningModule, ABC):
     """Trains, validates and tests a network; a subclass writes `step`.
 
+    A subclass that has an `on_validation_epoch_end` or an `on_test_epoch_end` calls its parent's, which logs the epoch.
+
     Args:
         config: See the config's own fields.
         nnmodule: The network.
