@@ -202,7 +202,10 @@ def describe_loops(loops: dict[str, Times]) -> list[Line]:
 
 
 def describe_pipelines(pipelines: dict[str, Times]) -> list[Line]:
-    """Returns the lines about the per-sample pipeline; its better setting is held against us."""
+    """Returns the lines about the per-sample pipeline; its better setting is held against us.
+
+    The bound is on `fnn`: of an epoch of `mlp` most is arithmetic, the same for all, which no data pipeline shortens.
+    """
     lines = []
     for task, times in pipelines.items():
         lines.append(Line(f"our whole stack, task={task}", statistics.median(times["ours"])))
@@ -211,7 +214,7 @@ def describe_pipelines(pipelines: dict[str, Times]) -> list[Line]:
         for name in names:
             ratio = median_ratio(times, name, "ours")
             line = Line(f"(b) per-sample torchvision, {name[-1]} workers", statistics.median(times[name]), ratio)
-            if name == best and task == "mlp":
+            if name == best and task == "fnn":
                 line.bound, line.passed = "≥ 5", ratio >= 5
             lines.append(line)
     return lines

@@ -1,8 +1,6 @@
 """The one training loop that every deep-learning project shares."""
 
-import importlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,7 @@ def train(
     folder = Path(config.output_dir)
     own_checkpoint = last_checkpoint(folder)
     start = own_checkpoint or (None if config.ckpt_path in (None, CONTINUE) else Path(str(config.ckpt_path)))
-    live_logger = start_logger(logger, folder)
+    live_logger = instantiate_logger(logger, folder)
     live_trainer = instantiate_trainer(
         trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
     )
@@ -78,19 +76,6 @@ def train(
     plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
     return metrics["val/loss"]
-
-
-def start_logger(logger: partial[Logger], folder: Path) -> Logger:
-    """Builds the logger while torch loads its compiler, which the first optimiser needs: each takes most of a second.
-
-    Args:
-        logger: The configured partial.
-        folder: The run's folder.
-    """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        starting = pool.submit(instantiate_logger, logger, folder)
-        importlib.import_module("torch._dynamo")
-        return starting.result()
 
 
 def evaluate(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataModule) -> dict[str, float]:

@@ -4,11 +4,14 @@ A validator narrows a type: `Annotated[int, ge(0)]` admits whole numbers from 0.
 when a value is refused.
 """
 
+import functools
+import inspect
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, no_type_check
 
 import beartype._check.code.codemain as beartype_code
+import jaxtyping
 from beartype import BeartypeConf, beartype
 from beartype.vale import Is
 from jaxtyping import jaxtyped
@@ -25,9 +28,47 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def shape_checked(function: Function) -> Function:
-    """Decorates a function whose tensors carry jaxtyping shapes: an axis letter means one size throughout the call."""
-    checked: Function = jaxtyped(typechecker=beartype(conf=BEARTYPE_CONF))(function)
-    return checked
+    """Decorates a function whose tensors carry jaxtyping shapes: an axis letter means one size throughout the call.
+
+    A judgement takes a tenth of a millisecond and depends on nothing but types and shapes, which repeat from step to
+    step: what was found right once is remembered, for calls that pass nothing but tensors, by position. A shape that
+    depends on an attribute of `self` must not be annotated.
+    """
+    judged = _judged(function)
+    plain = inspect.unwrap(function)  # Without the checks that beartype's import hook adds to it.
+    num_skipped = int(next(iter(inspect.signature(plain).parameters), "") == "self")
+    outcomes: dict[Any, Any] = {}
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if jaxtyping.config.jaxtyping_disable:
+            return plain(*args, **kwargs)
+        given = None if kwargs else _kinds(args[num_skipped:])
+        if given not in outcomes:
+            output = judged(*args, **kwargs)
+            outcome = _kinds((output,))
+            if given is not None and outcome is not None:
+                outcomes[given] = outcome
+            return output
+        output = plain(*args)
+        if _kinds((output,)) != outcomes[given]:
+            _judged(functools.wraps(plain)(lambda *_: output))(*args)
+        return output
+
+    return cast(Function, no_type_check(checked))  # Beartype need not judge once more.
+
+
+def _judged(function: Callable[..., Any]) -> Callable[..., Any]:
+    judged: Callable[..., Any] = jaxtyped(typechecker=beartype(conf=BEARTYPE_CONF))(function)
+    return judged
+
+
+def _kinds(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Returns what jaxtyping judges tensors by, or None if a value is no tensor."""
+    try:
+        return tuple((type(value), value.dtype, value.shape) for value in values)
+    except AttributeError:
+        return None
 
 
 def _validator(is_valid: Callable[[Any], bool], text: str) -> Any:

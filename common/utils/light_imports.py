@@ -5,10 +5,9 @@ torch._dynamo's model zoo hooks, scipy its signal module, transformers half of a
 seconds at every start, and a torchvision compiled for CUDA beside a CPU build of torch even ends the import with
 "operator torchvision::nms does not exist". So torchmetrics is imported as if these packages were not installed.
 
-Lightning also loads torch._dynamo, nearly a second: for one class of which it asks whether a network is an instance,
-and for one decorator. As long as torch._dynamo is not loaded nothing can be an instance, so a stand-in answers until
-then; of the decorator torch has a variant that loads it at the first call. Training loads torch._dynamo at its first
-step, printing a configuration never does.
+torch's compiler, torch._dynamo, takes a second. Lightning loads it for one class of which it asks whether a network is
+an instance, and torch's optimisers to tell it what not to compile. As long as nothing is compiled a stand-in answers
+both; whoever asks it for anything else gets the real one, loaded at that moment.
 
 A program that needs a metric built on one of them imports that package before `common`: what is loaded already is
 left in sight.
@@ -23,6 +22,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
+
+DYNAMO = "torch._dynamo"
 
 HIDDEN_PACKAGES = (
     "gymnasium",
@@ -68,27 +69,55 @@ class _AsksTheRealClass(type):
     """Makes `isinstance` ask `torch._dynamo.OptimizedModule`, once that exists."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        dynamo = sys.modules.get("torch._dynamo")
-        return dynamo is not None and isinstance(instance, dynamo.OptimizedModule)
+        dynamo = sys.modules[DYNAMO]
+        return not isinstance(dynamo, _PostponedDynamo) and isinstance(instance, dynamo.OptimizedModule)
 
 
 class _OptimizedModule(metaclass=_AsksTheRealClass):
     """Stands in for the class of a network that `torch.compile` has wrapped."""
 
 
+class _PostponedDynamo(ModuleType):
+    """Stands in for torch._dynamo until it is asked for more than is defined here."""
+
+    def __init__(self) -> None:
+        super().__init__(DYNAMO)
+        self.__spec__ = ModuleSpec(DYNAMO, loader=None)  # `importlib.util.find_spec` asks for one.
+        self._undisabled: list[Any] = []
+
+    def graph_break(self) -> None:
+        """Does nothing: there is no graph."""
+
+    def disable(self, *arguments: Any, **keywords: Any) -> Any:
+        """Returns a function of torch's own as it is; torch asks like this at its first call, and notes the answer."""
+        if keywords != {"wrapping": False}:
+            return self.__getattr__("disable")(*arguments, **keywords)
+        function = arguments[0]
+        self._undisabled.append(function)
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        """Gives way to the real module."""
+        if name == "__file__":  # The module inspect asks all modules for it.
+            raise AttributeError(name)
+        if sys.modules.get(DYNAMO) is self:
+            del sys.modules[DYNAMO]
+            for function in self._undisabled:  # So that torch asks again.
+                vars(function).pop("__dynamo_disable", None)
+        return getattr(importlib.import_module(DYNAMO), name)
+
+
 @contextmanager
 def without_dynamo() -> Iterator[None]:
-    """Lets `from torch._dynamo import OptimizedModule` give the stand-in."""
-    if "torch._dynamo" in sys.modules:
-        yield
-        return
-    stand_in = ModuleType("torch._dynamo")
+    """Lets `from torch._dynamo import OptimizedModule` give the stand-in, in a module that wants nothing else of it."""
+    before = sys.modules[DYNAMO]
+    stand_in = ModuleType(DYNAMO)
     stand_in.OptimizedModule = _OptimizedModule  # type: ignore[attr-defined]
-    sys.modules["torch._dynamo"] = stand_in
+    sys.modules[DYNAMO] = stand_in
     try:
         yield
     finally:
-        del sys.modules["torch._dynamo"]
+        sys.modules[DYNAMO] = before
 
 
 @contextmanager
@@ -142,6 +171,7 @@ class _LightFinder(MetaPathFinder):
 
 
 def install() -> None:
-    """Arranges that the modules in `LIGHTENED`, whenever they are first imported, are imported lightly."""
+    """Arranges that the modules in `LIGHTENED`, and torch's compiler, are imported lightly whenever they are."""
+    sys.modules.setdefault(DYNAMO, _PostponedDynamo())
     if not any(isinstance(finder, _LightFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LightFinder())

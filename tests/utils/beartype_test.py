@@ -4,13 +4,16 @@ import random
 from typing import Annotated, Any
 
 import pytest
+import torch
 from beartype.door import is_bearable
 from beartype.roar import BeartypeCallHintParamViolation
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
 
 from common.check.values import describe_hint
 from common.launch.sweep import swept_keys
 from common.run.metrics import MetricsFile  # noqa: F401  # Loads a checked module.
-from common.utils.beartype import equal, ge, gt, le, lt, not_empty, one_of
+from common.utils.beartype import equal, ge, gt, le, lt, not_empty, one_of, shape_checked
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,35 @@ def test_a_violation_shows_the_validators_own_text() -> None:
 
     with pytest.raises(BeartypeCallHintParamViolation, match="≥ 1"):
         LocalResources(cpus_per_task=0)
+
+
+@shape_checked
+def scaled(x: Float[Tensor, " B I"], factor: Float[Tensor, " B"]) -> Float[Tensor, " B I"]:
+    return (x * factor[:, None])[:, : int(x[0, 0])]
+
+
+def test_a_shape_is_judged_anew_whatever_was_found_right_before() -> None:
+    wide, ones = torch.full((2, 3), 3.0), torch.ones(2)
+    for _ in range(3):
+        assert scaled(wide, ones).shape == (2, 3)
+    with pytest.raises(TypeCheckError, match="factor"):
+        scaled(wide, torch.ones(3))
+    with pytest.raises(TypeCheckError, match="factor"):
+        scaled(wide, factor=torch.ones(3))
+    with pytest.raises(TypeCheckError, match="x"):
+        scaled(wide.double().long(), ones)
+    with pytest.raises(TypeCheckError, match="return"):  # The same input shapes, another output.
+        scaled(wide - 1, ones)
+    assert scaled(wide, ones).shape == (2, 3)
+
+
+def test_what_was_found_right_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, ones = torch.full((4, 2), 2.0), torch.ones(4)
+    scaled(x, ones)
+    monkeypatch.setattr("jaxtyping._array_types._MetaAbstractArray.__instancecheck__", lambda *_: False)
+    scaled(x, ones)
+    with pytest.raises(TypeCheckError):
+        scaled(x[:3], ones[:3])
 
 
 def test_checking_a_list_draws_no_random_number_of_the_runs() -> None:

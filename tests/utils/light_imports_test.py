@@ -9,7 +9,7 @@ import pytest
 
 from common.utils.light_imports import HIDDEN_PACKAGES, hidden
 
-FORBIDDEN = (*HIDDEN_PACKAGES, "torch._dynamo", "sklearn", "tensorboard")
+FORBIDDEN = (*HIDDEN_PACKAGES, "torch._dynamo.eval_frame", "sklearn", "tensorboard")
 
 
 @pytest.fixture
@@ -70,6 +70,48 @@ def test_a_project_loads_nothing_that_it_does_not_use(
         "isinstance False False",
         "disable torch.compiler",
         "requirement True",
+    ]
+
+
+@pytest.mark.slow
+def test_training_does_without_the_compiler_and_compiling_gets_the_real_one(tmp_path: Path, cli_in_subprocess) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import inspect, sys
+            import common
+            import torch
+
+            def step():
+                torch.optim.AdamW([parameter]).step()
+
+            parameter = torch.nn.Parameter(torch.ones(2))
+            parameter.grad = torch.ones(2)
+            step()
+            inspect.getmodule(inspect.currentframe())
+            print("loaded", "torch._dynamo.eval_frame" in sys.modules)
+            stand_in = sys.modules["torch._dynamo"]
+            asked = stand_in._undisabled
+            print("asked", bool(asked), all(hasattr(function, "__dynamo_disable") for function in asked))
+            marked = torch.compiler.disable(lambda: None)
+            print("loaded", "torch._dynamo.eval_frame" in sys.modules, torch._dynamo is not stand_in)
+            print("asked", any(hasattr(function, "__dynamo_disable") for function in asked))
+            print("marked", marked._torchdynamo_disable)
+            step()
+            print("real", asked[0].__dynamo_disable._torchdynamo_disable)
+            """
+        )
+    )
+    outcome = cli_in_subprocess(script=script)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.splitlines() == [
+        "loaded False",
+        "asked True True",
+        "loaded True True",
+        "asked False",
+        "marked True",
+        "real True",
     ]
 
 

@@ -18,9 +18,9 @@ from pytorch_lightning.callbacks import Timer
 from common.config import CONTINUE
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.utils.loops import after_epoch, after_step
-from common.dl.utils.metric_states import get_metric_states, get_module_states, set_metric_states, set_module_states
+from common.dl.utils.metric_states import StepUndo, get_metric_states, set_metric_states
 from common.dl.utils.ranks import any_rank, gather
-from common.dl.utils.seed import get_random_states, set_random_states
+from common.dl.utils.seed import as_plain_values, get_random_states, set_random_states
 from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
@@ -74,6 +74,7 @@ class Checkpointer(Callback):
             trainer.should_stop |= self.to_restore["has_stopped_early"]
             self.to_restore = None
         self.saved_at_s = time.monotonic()
+        self.step_undo = StepUndo(pl_module)
         self._mark_boundary()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,7 +88,7 @@ class Checkpointer(Callback):
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
         self.boundary |= {"metrics_file": self.metrics_file.state_dict(), "global_step": trainer.global_step}
-        self.boundary["module_states"] = get_module_states(pl_module)
+        self.step_undo.take()
         if self.is_due:
             self._save(trainer)
 
@@ -135,7 +136,7 @@ class Checkpointer(Callback):
         is_whole &= trainer.global_step == self.boundary.get("global_step")
         is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStoppedError)
         if is_savable and is_within_step and is_whole and trainer.world_size == 1 and not self.has_failed_to_write:
-            set_module_states(pl_module, self.boundary["module_states"])
+            self.step_undo.put_back()
             self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -159,7 +160,10 @@ class Checkpointer(Callback):
             "position": position,
             "ranks": gather(
                 trainer,
-                {"random_states": self.boundary["random_states"], "metric_states": get_metric_states(pl_module)},
+                {
+                    "random_states": as_plain_values(self.boundary["random_states"]),
+                    "metric_states": get_metric_states(pl_module),
+                },
             ),
             "metrics_file": self.boundary["metrics_file"],
             "num_threads": torch.get_num_threads(),

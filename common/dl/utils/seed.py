@@ -24,23 +24,37 @@ def seed_everything(seed: int) -> None:
 
 
 def get_random_states() -> dict[str, Any]:
-    """Returns the random states of Python, NumPy and torch on every device, as tensors and plain values."""
-    version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    """Returns the random states of Python, NumPy and torch on every device, as each library gives them."""
     return {
-        "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(np.array(keys, dtype=np.int64)), position, has_gauss, cached],
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=False),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
 
 
+def as_plain_values(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `get_random_states` returned as tensors and plain values, which a checkpoint may hold.
+
+    Apart from that function, because it takes as long again, and a checkpoint is rarely wanted.
+    """
+    version, internal, gauss = states["python"]
+    mersenne = states["numpy"]["state"]
+    key = torch.from_numpy(mersenne["key"].astype(np.int64))
+    return {
+        **states,
+        "python": [version, list(internal), gauss],
+        "numpy": {**states["numpy"], "state": {"key": key, "pos": mersenne["pos"]}},
+    }
+
+
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Restores what `get_random_states` returned."""
+    """Restores what `as_plain_values` returned."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    mersenne = states["numpy"]["state"]
+    key = mersenne["key"].numpy().astype(np.uint32)
+    np.random.set_state({**states["numpy"], "state": {"key": key, "pos": mersenne["pos"]}})
     torch.set_rng_state(states["torch"])
     for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(state, device)
