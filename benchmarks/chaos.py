@@ -2,10 +2,13 @@
 
     python benchmarks/chaos.py                           # 30 interrupted runs of each task
     python benchmarks/chaos.py --tasks mlp --runs 5 --data-dir ../shared/data
+    python benchmarks/chaos.py --tasks mlp --runs 6 --ranks 2
 
-Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: while it starts, trains, validates,
-writes a checkpoint or evaluates. Afterwards it must have ended in one folder and one W&B run, with the parameters and
-the metrics of the run that was left in peace, to the last bit.
+Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: at a random moment, while it starts,
+while it validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
+process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the parameters
+and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
+`config.save_every_n_minutes` of work, or one step after a signal that can be caught.
 """
 
 import argparse
@@ -19,14 +22,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
+MOMENTS = ("any", "any", "start-up", "validation", "checkpoint")
 STOPPED_STATUS = 75
+FAILED_STATUS = 1
 MAX_LAUNCHES = 12
-PHASES = ("start-up", "training", "validation", "checkpoint", "evaluation")
+SAVE_EVERY_S = 3.0
+SLACK_S = 3.0
+"""What a step and the writing of a checkpoint may add to the interval between two checkpoints."""
+
+GONE_WITHIN_S = 30.0
+POLL_S = 0.001
 
 
 @dataclass
@@ -36,12 +47,16 @@ class Outcome:
     Attributes:
         kills: The signals sent and where the run was, as far as its folder told.
         problems: What differs from the undisturbed run; empty where nothing does.
-        num_repeated_steps: Most steps that a launch took again after a kill.
+        num_repeated_steps: Most steps that a launch took again after a signal that can be caught.
+        repeated_s: Longest time between the checkpoint that a launch continued from, and the SIGKILL before it.
+        gone_after_s: Longest time from a kill to the end of the last process.
     """
 
     kills: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     num_repeated_steps: int = 0
+    repeated_s: float = 0.0
+    gone_after_s: float = 0.0
 
 
 @dataclass
@@ -51,10 +66,12 @@ class Task:
     Attributes:
         name: A task of classify_mnist.
         overrides: Settings that every launch is given.
+        num_ranks: Processes of each launch.
     """
 
     name: str
     overrides: tuple[str, ...]
+    num_ranks: int = 1
 
 
 def main() -> int:
@@ -64,7 +81,7 @@ def main() -> int:
     source = source or ["datamodule.config.source=digits"]
     num_bad = 0
     for name in arguments.tasks:
-        task = Task(name, (*source, "trainer.enable_progress_bar=false", *arguments.overrides))
+        task = Task(name, (*source, *arguments.overrides), arguments.ranks)
         outcomes = chaos(task, arguments.runs, random.Random(arguments.seed))
         num_bad += report(task, outcomes)
     return 1 if num_bad else 0
@@ -84,7 +101,8 @@ def chaos(task: Task, num_runs: int, rng: random.Random) -> list[Outcome]:
     with tempfile.TemporaryDirectory() as scratch:
         peaceful_root = Path(scratch) / "peaceful"
         started = time.monotonic()
-        assert launch(task, peaceful_root).wait() == 0
+        if launch(task, peaceful_root).wait() != 0:
+            sys.exit(f"The run that was left in peace failed:\n{(peaceful_root / 'output.txt').read_text()[-2000:]}")
         duration_s = time.monotonic() - started
         peaceful = only_folder(task, peaceful_root)
         outcomes = []
@@ -101,12 +119,14 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
     num_kills = rng.randint(1, 3)
     for _ in range(MAX_LAUNCHES):
         process = launch(task, root)
+        expected = {0}
         if len(outcome.kills) < num_kills:
-            kill(process, task, root, duration_s * rng.random(), rng.choice(SIGNALS), outcome)
+            expected |= kill(process, task, root, duration_s, rng, outcome)
         status = process.wait()
+        outcome.problems += problems_of_group(process, outcome)
         if status == 0 or is_finished(task, root):  # A kill may come when all is done but the process's own end.
             break
-        if status not in (STOPPED_STATUS, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGUSR2):
+        if status not in expected:
             tail = (root / "output.txt").read_text(errors="replace").strip().splitlines()[-3:]
             outcome.problems.append(f"a launch ended with status {status}: {' / '.join(tail)}")
             break
@@ -117,8 +137,10 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
 
 
 def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
-    """Starts the command, always the same for a task, with its own root of outputs."""
+    """Starts the command, always the same for a task, with its own root of outputs and its own process group."""
     command = [sys.executable, str(REPOSITORY / "projects/classify_mnist/train.py"), f"task={task.name}"]
+    command += ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
+    command += [f"config.save_every_n_minutes={SAVE_EVERY_S / 60}", f"hydra.launcher.tasks_per_node={task.num_ranks}"]
     root.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "AI_RESEARCH_PATH": str(root), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
     with (root / "output.txt").open("a") as output:
@@ -132,14 +154,88 @@ def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
 
 
 def kill(
-    process: subprocess.Popen[bytes], task: Task, root: Path, delay_s: float, number: signal.Signals, outcome: Outcome
-) -> None:
-    """Sends a signal after a delay, unless the process has ended before."""
+    process: subprocess.Popen[bytes], task: Task, root: Path, duration_s: float, rng: random.Random, outcome: Outcome
+) -> set[int]:
+    """Sends a signal at a moment of some kind, unless the process ends before.
+
+    Returns:
+        With which statuses the process may end, beside 0.
+    """
+    number, moment = rng.choice(SIGNALS), rng.choice(MOMENTS)
+    delay_s = duration_s * rng.random() * (0.4 if moment == "start-up" else 0.9)
+    has_come: Callable[[], bool] = {
+        "validation": lambda: phase_of(task, root) == "validation",
+        "checkpoint": lambda: phase_of(task, root) == "a checkpoint's writing",
+    }.get(moment, lambda: True)
     try:
         process.wait(timeout=delay_s)
+        return set()
     except subprocess.TimeoutExpired:
-        outcome.kills.append(f"{number.name} in {phase_of(task, root)}")
-        process.send_signal(number)
+        while not has_come():
+            if process.poll() is not None:
+                return set()
+            time.sleep(POLL_S)
+    victims = processes_of(process)
+    is_one = task.num_ranks > 1 and len(victims) > 1 and rng.random() < 0.5
+    whom = f" to rank {rng.randrange(task.num_ranks)}" if is_one else ""
+    outcome.kills.append(f"{number.name}{whom} in {phase_of(task, root)}")
+    killed_at_s = time.time()
+    for victim in [victims[int(whom[-1]) % len(victims)]] if is_one else victims:
+        os.kill(victim, number)
+    process.wait()
+    note_repeated_work(task, root, number, killed_at_s, outcome)
+    return {STOPPED_STATUS, -number} | ({FAILED_STATUS, -signal.SIGABRT} if is_one else set())
+
+
+def processes_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Returns the ids of a launch's ranks, the first one's first."""
+    ranks = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            is_child = int((path / "stat").read_text().rpartition(")")[2].split()[1]) == process.pid
+            variables = (path / "environ").read_bytes().split(b"\0") if is_child else []
+        except OSError:  # It has ended meanwhile.
+            continue
+        if b"LOCAL_RANK" in {variable.partition(b"=")[0] for variable in variables}:
+            is_python = (path / "cmdline").read_bytes().find(b"train.py") >= 0
+            ranks.update({int(path.name): None} if is_python else {})
+    return [process.pid, *ranks]
+
+
+def problems_of_group(process: subprocess.Popen[bytes], outcome: Outcome) -> list[str]:
+    """Waits until every process of a launch is gone."""
+    started_s = time.monotonic()
+    while time.monotonic() - started_s < GONE_WITHIN_S:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            outcome.gone_after_s = max(outcome.gone_after_s, time.monotonic() - started_s)
+            return []
+        time.sleep(POLL_S)
+    os.killpg(process.pid, signal.SIGKILL)
+    return [f"not all processes were gone {GONE_WITHIN_S} s after the first one's end"]
+
+
+def note_repeated_work(task: Task, root: Path, number: signal.Signals, killed_at_s: float, outcome: Outcome) -> None:
+    """Compares what was logged before a kill with the checkpoint that the next launch continues from."""
+    import torch
+
+    for folder in folders_of(task, root)[:1]:
+        rows, path = read_rows(folder), folder / "lightning" / "last.ckpt"
+        if not rows or not path.is_file():
+            continue
+        if number == signal.SIGKILL:
+            is_training = not any("test/loss" in row and row["test/loss"] for row in rows)
+            repeated_s = killed_at_s - path.stat().st_mtime if is_training else 0.0
+            outcome.repeated_s = max(outcome.repeated_s, repeated_s)
+            if repeated_s > SAVE_EVERY_S + SLACK_S:
+                outcome.problems.append(f"{repeated_s:.1f} s of work lost")
+        else:
+            num_saved = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
+            num_logged = 1 + max(int(row["step"]) for row in rows if row.get("train/loss"))
+            outcome.num_repeated_steps = max(outcome.num_repeated_steps, num_logged - num_saved)
+            if num_logged - num_saved > 1:
+                outcome.problems.append(f"{num_logged - num_saved} steps lost to {number.name}")
 
 
 def phase_of(task: Task, root: Path) -> str:
@@ -152,7 +248,12 @@ def phase_of(task: Task, root: Path) -> str:
     rows = read_rows(folders[0])
     if not rows:
         return "training"
-    return "evaluation" if rows[-1].get("test/loss") else f"training after step {rows[-1]['step']}"
+    if rows[-1].get("test/loss"):
+        return "evaluation"
+    epochs = [row["epoch"] for row in rows if row.get("train/loss")]
+    num_steps = epochs.count(epochs[0]) if epochs else 0
+    is_epoch_over = len(set(epochs)) > 1 and epochs.count(epochs[-1]) == num_steps
+    return "validation" if is_epoch_over and not rows[-1].get("val/loss") else "training"
 
 
 def differences(task: Task, root: Path, peaceful: Path) -> list[str]:
@@ -213,11 +314,16 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
 def report(task: Task, outcomes: list[Outcome]) -> int:
     """Prints a task's outcomes; returns how many were not as they should be."""
     bad = [outcome for outcome in outcomes if outcome.problems]
-    kills = Counter(kill.split(" after step")[0] for outcome in outcomes for kill in outcome.kills)
+    kills = Counter(kill for outcome in outcomes for kill in outcome.kills)
     print(f"{task.name}: {len(outcomes) - len(bad)} of {len(outcomes)} reached the end with the identical result,")
     print(
         f"  after {sum(kills.values())} kills: {', '.join(f'{count}× {what}' for what, count in sorted(kills.items()))}"
     )
+    print(
+        f"  repeated after a signal: at most {max(outcome.num_repeated_steps for outcome in outcomes)} steps; after "
+        f"SIGKILL: at most {max(outcome.repeated_s for outcome in outcomes):.1f} s (saved every {SAVE_EVERY_S:.0f} s)"
+    )
+    print(f"  all processes gone at most {max(outcome.gone_after_s for outcome in outcomes):.1f} s after the first one")
     return len(bad)
 
 
@@ -241,6 +347,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["fnn", "mlp"])
     parser.add_argument("--runs", type=int, default=30, help="interrupted runs per task")
+    parser.add_argument("--ranks", type=int, default=1, help="processes per run, on the CPU")
     parser.add_argument("--seed", type=int, default=0, help="of when and how runs are killed")
     parser.add_argument("--data-dir", type=Path, help="holds MNIST/raw; without it the shipped digits serve")
     parser.add_argument("--overrides", nargs="*", default=[], help="further settings of every launch")

@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many types here: pickle's, zipfile's, RuntimeError, EOFError.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"The checkpoint {path} cannot be read: {reason} It is damaged, or holds more than "
+            f"The checkpoint {path} cannot be read: {reason.rstrip('.')}. It is damaged, or holds more than "
             "tensors and plain values."
         ) from error
     return checkpoint

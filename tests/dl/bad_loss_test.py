@@ -81,3 +81,11 @@ def test_a_skipped_step_changes_no_parameter(fit: Callable[..., Any]) -> None:
 def test_steps_are_skipped_within_bounds(fit: Callable[..., Any]) -> None:
     with pytest.raises(RunError, match=rf"More than {MAX_SKIPPED_STEPS} steps in a row were skipped"):
         fit(Poison(range(3, 30), math.nan), "skip")
+
+
+def test_a_continued_run_counts_on(make_classifier: Any) -> None:
+    before, after, checkpoint = make_classifier(), make_classifier(), {}
+    before._num_bad_losses = 7
+    before.on_save_checkpoint(checkpoint)
+    after.on_load_checkpoint(checkpoint)
+    assert after._num_bad_losses == 7

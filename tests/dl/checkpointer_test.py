@@ -189,9 +189,32 @@ def test_an_error_after_the_step_was_taken_does_not_take_it_twice(fit: Callable[
     assert facts(tmp_path / "troubled") == facts(tmp_path / "peaceful")
 
 
+@pytest.mark.parametrize("step", [1, 14, 29])
+def test_an_error_in_fetching_a_batch_is_no_loss(fit: Callable[..., Any], tmp_path: Path, step: int) -> None:
+    class Unreadable(Callback):
+        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+            inner = trainer.datamodule.transform_batch  # type: ignore[attr-defined]
+
+            def transform_batch(batch: Any, split: str) -> Any:
+                if split == "train" and trainer.global_step == step:
+                    random.random(), torch.rand(1)
+                    fail()
+                return inner(batch, split)
+
+            trainer.datamodule.transform_batch = transform_batch  # type: ignore[attr-defined]
+
+    fit("peaceful")
+    with pytest.raises(ValueError, match="somebody's code"):
+        fit("troubled", Unreadable())
+    assert read_checkpoint(tmp_path / "troubled" / FOLDER_NAME / LAST)["global_step"] == step
+    fit("troubled")
+    assert facts(tmp_path / "troubled") == facts(tmp_path / "peaceful")
+
+
 @pytest.mark.slow
-def test_a_training_with_workers_ends_in_the_same_bits(fit: Callable[..., Any], tmp_path: Path) -> None:
-    data = {"map_style": True, "fixed_per_device_num_workers": 1}
+@pytest.mark.parametrize("keys", [{}, {"persistent_workers": True, "shuffle": False}], ids=["", "persistent"])
+def test_a_training_with_workers_ends_in_the_same_bits(fit: Callable[..., Any], tmp_path: Path, keys: Any) -> None:
+    data = {"map_style": True, "fixed_per_device_num_workers": 2, "keys": keys}
     fit("peaceful", data=data, max_epochs=2)
     with pytest.raises(RunStoppedError):
         fit("troubled", Fault(13, terminate), data=data, max_epochs=2)
@@ -263,21 +286,21 @@ def test_threads_are_restored(fit: Callable[..., Any], tmp_path: Path) -> None:
     assert torch.get_num_threads() == 1
 
 
-def damage_randomly(path: Path, rng: random.Random) -> None:
+def damage_randomly(path: Path, rng: random.Random, *, is_overwritten: bool = False) -> None:
     content = path.read_bytes()
     path.unlink()  # Another name of the same file stays whole.
-    path.write_bytes(content[: rng.randrange(len(content))] if rng.random() < 0.8 else rng.randbytes(len(content)))
+    path.write_bytes(rng.randbytes(len(content)) if is_overwritten else content[: rng.randrange(len(content))])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(21))  # The last writes random bytes, the others cut the file short.
 def test_after_a_damaged_checkpoint_the_one_before_is_used(
     fit: Callable[..., Any], tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = random.Random(seed)
     fit("peaceful")
     with pytest.raises(RunStoppedError):
         fit("troubled", Fault(14, terminate))
-    damage_randomly(tmp_path / "troubled" / FOLDER_NAME / LAST, rng)
+    last = tmp_path / "troubled" / FOLDER_NAME / LAST
+    damage_randomly(last, random.Random(seed), is_overwritten=seed == 20)
     with pytest.raises(RunStoppedError):  # Neither what is kept as the one before, nor the best, is the damaged one.
         fit("troubled", Fault(0, terminate))
     assert "cannot be read" in caplog.text

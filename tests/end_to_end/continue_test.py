@@ -176,11 +176,32 @@ def chaos_module() -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fnn", "mlp"])
-def test_chaos(name: str) -> None:
+@pytest.mark.parametrize(("name", "num_ranks"), [("fnn", 1), ("mlp", 1), ("fnn", 2)])
+def test_chaos(name: str, num_ranks: int) -> None:
     chaos = chaos_module()
-    overrides = ("datamodule.config.source=digits", "trainer.enable_progress_bar=false", "logger=none")
-    rng = random.Random(0)
-    rng.randint = lambda low, high: high  # type: ignore[method-assign]  # Three kills each.
-    (outcome,) = chaos.chaos(chaos.Task(name, overrides), 1, rng)
+    overrides = ("datamodule.config.source=digits", "trainer.max_epochs=3", "logger=none")
+    rng, draw = random.Random(num_ranks), random.Random(0).random
+    rng.randint = lambda low, high: high  # type: ignore[method-assign]  # Three kills each,
+    rng.random = lambda: 0.6 * draw()  # type: ignore[method-assign]  # none so late that little is left for the next.
+    (outcome,) = chaos.chaos(chaos.Task(name, overrides, num_ranks), 1, rng)
     assert outcome.problems == []
+    assert outcome.kills
+
+
+@pytest.mark.slow
+def test_identical_commands_at_the_same_moment_share_nothing(tmp_path: Path) -> None:
+    chaos = chaos_module()
+    settings = (
+        "datamodule.config.source=digits",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=3",
+        "logger=none",
+    )
+    task = chaos.Task("fnn", settings)
+    processes = [chaos.launch(task, tmp_path) for _ in range(8)]
+    assert [process.wait() for process in processes] == [0] * 8, (tmp_path / "output.txt").read_text()
+    folders = chaos.folders_of(task, tmp_path)
+    assert len(folders) == 8
+    for folder in folders:
+        assert [row["step"] for row in chaos.read_rows(folder) if row["train/loss"]] == ["0", "1", "2"]
+        assert (folder / "fnn.log").read_text().count("Batch size:") == 1

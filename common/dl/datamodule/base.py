@@ -1,7 +1,7 @@
 """The base of every data module."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from dataclasses import dataclass, fields
 from functools import partial
 from inspect import signature
@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from common.config import Device
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
+from common.dl.datamodule.workers import SeededPerBatch, start_worker
 from common.errors import ConfigError
-from common.run import stop
 from common.utils.beartype import ge, not_empty
 
 Split = Literal["train", "val", "test"]
@@ -195,15 +195,17 @@ class BaseDataModule(LightningDataModule, ABC):
             for key, value in self.dataloader.keywords.items()
             if key not in (*self.owned_dataloader_keys, "shuffle", "drop_last")
         }
+        served = dataset
         if self.per_device_num_workers == 0:  # Torch refuses these where there are no workers.
             keys |= {"prefetch_factor": None, "persistent_workers": False}
             keys |= {"timeout": 0, "multiprocessing_context": None}
         else:
-            keys["worker_init_fn"] = partial(_start_worker, keys.get("worker_init_fn"))
+            served = SeededPerBatch(dataset)
+            keys["worker_init_fn"] = partial(start_worker, keys.get("worker_init_fn"))
         # A given collate_fn expects what torch hands it: a list of samples.
         in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
         return self.dataloader.func(
-            dataset,
+            served,
             **keys,
             **({"sampler": sampler, "batch_size": None} if in_memory else {"batch_sampler": sampler}),
             num_workers=self.per_device_num_workers,
@@ -233,10 +235,3 @@ def sampler_of(loader: DataLoader[Any]) -> EpochBatchSampler:
     sampler = loader.sampler if isinstance(loader.sampler, EpochBatchSampler) else loader.batch_sampler
     assert isinstance(sampler, EpochBatchSampler)
     return sampler
-
-
-def _start_worker(then: Callable[[int], None] | None, worker_id: int) -> None:
-    """Lets a worker leave the stop signals to the process that it serves."""
-    stop.ignore_signals()
-    if then is not None:
-        then(worker_id)

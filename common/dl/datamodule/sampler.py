@@ -1,9 +1,21 @@
 """The order of batches: a pure function of the seed and the epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch.utils.data import Sampler, SequentialSampler
+
+
+class SeededIndices(list[int]):
+    """The indices of a batch, with the seed of whatever random numbers its loading draws in a worker.
+
+    Attributes:
+        seed: A function of seed, epoch, rank and the batch's number alone.
+    """
+
+    def __init__(self, indices: Iterable[int], seed: int) -> None:
+        super().__init__(indices)
+        self.seed = seed
 
 
 class EpochBatchSampler(Sampler[list[int]]):
@@ -67,12 +79,14 @@ class EpochBatchSampler(Sampler[list[int]]):
         whole, rest = divmod(self.num_samples, global_batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[SeededIndices]:
         """Yields one epoch's batches."""
         first, self.first_batch = self.first_batch, 0
         order = self._order()
+        epoch_seed = order_seed(self.seed, self.epoch)
         for index in range(first, len(self)):
-            yield self._slice(self._global_batch(order, index)).tolist()
+            indices: list[int] = self._slice(self._global_batch(order, index)).tolist()
+            yield SeededIndices(indices, order_seed(epoch_seed, index * self.num_ranks + self.rank))
 
     def indices_of(self, index: int) -> list[int]:
         """Returns the dataset's indices of a batch of the current epoch, over all ranks."""

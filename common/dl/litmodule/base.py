@@ -161,11 +161,13 @@ class BaseLitModule(LightningModule, ABC):
         """Adds the counters to a checkpoint."""
         checkpoint["curr_train_step"] = self.curr_train_step
         checkpoint["curr_val_epoch"] = self.curr_val_epoch
+        checkpoint["num_bad_losses"] = self._num_bad_losses
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the counters from a checkpoint."""
         self.curr_train_step = checkpoint["curr_train_step"]
         self.curr_val_epoch = checkpoint["curr_val_epoch"]
+        self._num_bad_losses = checkpoint["num_bad_losses"]
 
     @property
     def is_logging_step(self) -> bool:

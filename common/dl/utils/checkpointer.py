@@ -87,7 +87,7 @@ class Checkpointer(Callback):
         """Saves the step before, if it is time."""
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
-        self.boundary |= {"metrics_file": self.metrics_file.state_dict(), "global_step": trainer.global_step}
+        self._note_boundary(trainer)
         self.step_undo.take()
         if self.is_due:
             self._save(trainer)
@@ -129,15 +129,16 @@ class Checkpointer(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves the state before the step that failed; on several ranks the others may not be able to help."""
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress  # Typed as its base, which counts less.
-        is_within_step = trainer.training and progress.current.ready > progress.current.completed > 0
-        is_whole = progress.current.completed % trainer.accumulate_grad_batches == 0
-        is_whole &= progress.current.processed == progress.current.completed  # Otherwise the step has been taken.
-        is_whole &= trainer.global_step == self.boundary.get("global_step")
         is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStoppedError)
-        if is_savable and is_within_step and is_whole and trainer.world_size == 1 and not self.has_failed_to_write:
+        if not is_savable or not trainer.training or trainer.world_size > 1 or self.has_failed_to_write:
+            return
+        if self._has_failed_before_step(trainer):
+            self._note_boundary(trainer)
+        elif self._has_failed_within_step(trainer):
             self.step_undo.put_back()
-            self._write(trainer)
+        else:
+            return
+        self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what the choice of the best depends on."""
@@ -182,6 +183,23 @@ class Checkpointer(Callback):
 
     def _mark_boundary(self) -> None:
         self.boundary = {"random_states": get_random_states(), "metrics_file": self.metrics_file.state_dict()}
+
+    def _note_boundary(self, trainer: Trainer) -> None:
+        self.boundary |= {"metrics_file": self.metrics_file.state_dict(), "global_step": trainer.global_step}
+
+    def _has_failed_before_step(self, trainer: Trainer) -> bool:
+        """Returns whether the step before is complete and the next batch could not be had."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        is_boundary = batches.completed % trainer.accumulate_grad_batches == 0
+        return is_mid_epoch(trainer) and batches.ready == batches.completed and is_boundary
+
+    def _has_failed_within_step(self, trainer: Trainer) -> bool:
+        """Returns whether a step has begun, and has changed nothing that cannot be put back."""
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress  # Typed as its base, which counts less.
+        batches = progress.current
+        is_boundary = batches.completed % trainer.accumulate_grad_batches == 0
+        is_untaken = batches.processed == batches.completed and trainer.global_step == self.boundary.get("global_step")
+        return bool(batches.ready > batches.completed > 0) and is_boundary and is_untaken
 
     def _save(self, trainer: Trainer) -> None:
         """Saves at a boundary, and leaves there if any rank was asked to."""
