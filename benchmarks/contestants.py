@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, LRScheduler
 
+from common.dl.utils import lightning
+from common.dl.utils.checkpointer import Checkpointer
 from common.utils.torch import import_torchvision
 from projects.classify_mnist.datamodule import MEAN, STD, MNISTDataModule, MNISTDataModuleConfig
 from projects.classify_mnist.train import TaskRunner
@@ -201,6 +203,19 @@ def run_ours(work: Work) -> None:
     TimedTaskRunner.run_task()
 
 
+def run_ours_unsaved(work: Work) -> None:
+    """Trains as `run_ours` does, with nothing that is there for the sake of continuing."""
+
+    class NoCheckpointer(Checkpointer):
+        """Notes nothing and writes nothing."""
+
+    for name in vars(Checkpointer):
+        if name.startswith("on_"):
+            setattr(NoCheckpointer, name, getattr(Callback, name))
+    lightning.Checkpointer = NoCheckpointer
+    run_ours(work)
+
+
 def run_lightning(work: Work, loaders: tuple[Any, Any], **settings: Any) -> None:
     """Trains by a bare Lightning loop: no logger, no checkpoints, no progress bar.
 
@@ -279,6 +294,7 @@ def run_by_hand(work: Work) -> None:
 
 CONTESTANTS: dict[str, Callable[[Work], None]] = {
     "ours": run_ours,
+    "ours_unsaved": run_ours_unsaved,
     "bare": run_bare,
     "bare_unclipped": run_bare_unclipped,
     "per_sample_0": functools.partial(run_per_sample, num_workers=0),
