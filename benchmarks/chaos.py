@@ -48,7 +48,7 @@ class Outcome:
         kills: The signals sent and where the run was, as far as its folder told.
         problems: What differs from the undisturbed run; empty where nothing does.
         num_repeated_steps: Most steps that a launch took again after a signal that can be caught.
-        repeated_s: Longest time between the checkpoint that a launch continued from, and the SIGKILL before it.
+        repeated_s: Longest work, in seconds, that a launch did again after a SIGKILL.
         gone_after_s: Longest time from a kill to the end of the last process.
     """
 
@@ -179,11 +179,10 @@ def kill(
     is_one = task.num_ranks > 1 and len(victims) > 1 and rng.random() < 0.5
     whom = f" to rank {rng.randrange(task.num_ranks)}" if is_one else ""
     outcome.kills.append(f"{number.name}{whom} in {phase_of(task, root)}")
-    killed_at_s = time.time()
     for victim in [victims[int(whom[-1]) % len(victims)]] if is_one else victims:
         os.kill(victim, number)
     process.wait()
-    note_repeated_work(task, root, number, killed_at_s, outcome)
+    note_repeated_work(task, root, number, outcome)
     return {STOPPED_STATUS, -number} | ({FAILED_STATUS, -signal.SIGABRT} if is_one else set())
 
 
@@ -216,26 +215,29 @@ def problems_of_group(process: subprocess.Popen[bytes], outcome: Outcome) -> lis
     return [f"not all processes were gone {GONE_WITHIN_S} s after the first one's end"]
 
 
-def note_repeated_work(task: Task, root: Path, number: signal.Signals, killed_at_s: float, outcome: Outcome) -> None:
+def note_repeated_work(task: Task, root: Path, number: signal.Signals, outcome: Outcome) -> None:
     """Compares what was logged before a kill with the checkpoint that the next launch continues from."""
     import torch
 
     for folder in folders_of(task, root)[:1]:
-        rows, path = read_rows(folder), folder / "lightning" / "last.ckpt"
-        if not rows or not path.is_file():
+        path = folder / "lightning" / "last.ckpt"
+        if not path.is_file():
             continue
+        num_saved = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
+        times_s = [
+            float(row["time"])
+            for row in read_rows(folder)
+            if row.get("train/loss") and row.get("time") and int(row["step"]) >= num_saved
+        ]
+        repeated_s = max(times_s) - min(times_s) if times_s else 0.0
         if number == signal.SIGKILL:
-            is_training = not any("test/loss" in row and row["test/loss"] for row in rows)
-            repeated_s = killed_at_s - path.stat().st_mtime if is_training else 0.0
             outcome.repeated_s = max(outcome.repeated_s, repeated_s)
             if repeated_s > SAVE_EVERY_S + SLACK_S:
                 outcome.problems.append(f"{repeated_s:.1f} s of work lost")
         else:
-            num_saved = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
-            num_logged = 1 + max(int(row["step"]) for row in rows if row.get("train/loss"))
-            outcome.num_repeated_steps = max(outcome.num_repeated_steps, num_logged - num_saved)
-            if num_logged - num_saved > 1:
-                outcome.problems.append(f"{num_logged - num_saved} steps lost to {number.name}")
+            outcome.num_repeated_steps = max(outcome.num_repeated_steps, len(times_s))
+            if len(times_s) > 1:
+                outcome.problems.append(f"{len(times_s)} steps lost to {number.name}")
 
 
 def phase_of(task: Task, root: Path) -> str:

@@ -26,7 +26,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     import torch
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # Not the run folder, which may be gone.
         if path.is_file():
             link(path, path.with_name(PREVIOUS))
         write_atomically(path, lambda file: torch.save(checkpoint, file))
