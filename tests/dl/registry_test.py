@@ -34,6 +34,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[Tensor, ...]]] = {
     "fnn": ({"input_size": 6, "hidden_size": 5, "num_layers": 3, "output_size": 4}, (torch.randn(8, 2, 3),)),
     "mlp": ({"layer_sizes": [6, 5, 4], "dropout": 0.1}, (torch.randn(8, 2, 3),)),
+    "mamba2": (
+        {"input_size": 3, "output_size": 2, "hidden_size": 8, "head_size": 4, "state_size": 4, "chunk_size": 4},
+        (torch.randn(8, 10, 3),),
+    ),
 }
 """For each network the smallest useful settings, and an input."""
 
@@ -41,7 +45,7 @@ LITMODULES: dict[str, dict[str, Any]] = {"classify_mnist": {"num_classes": 10}}
 """For each Lightning module the settings that have no default."""
 
 EXPECTED_MEMBERS = {
-    "litmodule/nnmodule": {"fnn", "mlp"},
+    "litmodule/nnmodule": {"fnn", "mlp", "mamba2"},
     "litmodule/optimizer": {"adam", "adamw", "sgd"},
     "litmodule/scheduler": {"constant", "linear_warmup"},
     "trainer": {"base"},
