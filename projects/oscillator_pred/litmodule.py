@@ -2,10 +2,20 @@
 
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.litmodule.cond1d_target1d.autoregression import AutoregressionLitModule
+from common.dl.litmodule.cond1d_target1d.diffusion import DiffusionLitModule
 
 
 class OscillatorAutoregressionLitModule(AutoregressionLitModule):
     """Predicts motions from forces step by step."""
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the epoch, and the baseline."""
+        super().on_test_epoch_end()
+        log_baseline(self)
+
+
+class OscillatorDiffusionLitModule(DiffusionLitModule):
+    """Draws motions out of noise, given forces."""
 
     def on_test_epoch_end(self) -> None:
         """Logs the epoch, and the baseline."""

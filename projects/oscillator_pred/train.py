@@ -4,10 +4,11 @@ from hydra_zen import ZenStore
 
 from common.dl.datamodule.store import store_datamodule
 from common.dl.litmodule.cond1d_target1d.base import BaseCond1DTarget1DLitModuleConfig
+from common.dl.litmodule.cond1d_target1d.diffusion import DiffusionLitModuleConfig
 from common.dl.litmodule.store import store_litmodule
 from common.dl.runner import DeepLearningTaskRunner
 from projects.oscillator_pred.datamodule import OscillatorDataModule, OscillatorDataModuleConfig
-from projects.oscillator_pred.litmodule import OscillatorAutoregressionLitModule
+from projects.oscillator_pred.litmodule import OscillatorAutoregressionLitModule, OscillatorDiffusionLitModule
 
 
 class TaskRunner(DeepLearningTaskRunner):
@@ -23,6 +24,9 @@ class TaskRunner(DeepLearningTaskRunner):
             "oscillator_pred_autoregression",
             OscillatorAutoregressionLitModule,
             BaseCond1DTarget1DLitModuleConfig,
+        )
+        store_litmodule(
+            store, "oscillator_pred_diffusion", OscillatorDiffusionLitModule, DiffusionLitModuleConfig
         )
 
 

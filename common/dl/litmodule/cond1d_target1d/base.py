@@ -21,7 +21,7 @@ from torchmetrics.regression import NormalizedRootMeanSquaredError
 
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
 from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
-from common.dl.litmodule.cond1d_target1d.plots import plot_signals
+from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_signals
 from common.utils.beartype import ge, lt, shape_checked
 
 INTERVAL = (0.05, 0.95)
@@ -134,8 +134,7 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         import wandb
 
         condition, target, prediction = value.unsqueeze(1).unsqueeze(-1)
-        figure = plot_signals(condition, target, prediction.unsqueeze(0), INTERVAL)
-        return wandb.Image(figure)
+        return wandb.Image(draw_pixels(plot_signals(condition, target, prediction.unsqueeze(0), INTERVAL)))
 
     def save_plots(self, batch: Any, folder: Path) -> list[Path]:
         """Draws conditions, targets and predictions."""

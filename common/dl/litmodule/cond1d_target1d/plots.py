@@ -5,6 +5,7 @@ Axes: B signals; L length; C, T numbers per step, of which the first are drawn; 
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from common.utils.beartype import shape_checked
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 NUM_COLUMNS = 2
 
@@ -23,7 +24,7 @@ def plot_signals(
     target: Float[Tensor, "B L T"],
     samples: Float[Tensor, "S B L T"],
     interval: tuple[float, float],
-) -> "Figure":
+) -> "matplotlib.figure.Figure":
     """Draws each condition with its target and what was predicted: the samples' mean, and their interval.
 
     Args:
@@ -34,9 +35,10 @@ def plot_signals(
     """
     from matplotlib.figure import Figure
 
-    num_rows = -(-len(condition) // NUM_COLUMNS)
-    figure = Figure(figsize=(6 * NUM_COLUMNS, 2.2 * num_rows + 0.6), layout="constrained")
-    grid = list(figure.subplots(num_rows, NUM_COLUMNS, squeeze=False).flat)
+    num_columns = min(NUM_COLUMNS, len(condition))
+    num_rows = -(-len(condition) // num_columns)
+    figure = Figure(figsize=(6 * num_columns, 2.2 * num_rows + 0.6), layout="constrained")
+    grid = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axes in grid[len(condition) :]:
         axes.axis("off")
     for index, axes in zip(range(len(condition)), grid, strict=False):
@@ -50,3 +52,16 @@ def plot_signals(
             axes.fill_between(steps, low.numpy(), high.numpy(), color="#c0392b", alpha=0.25, linewidth=0)
     grid[0].legend(loc="upper right", fontsize=8)
     return figure
+
+
+def draw_pixels(figure: "matplotlib.figure.Figure") -> np.ndarray:
+    """Returns a figure as a picture: height × width × 3 bytes.
+
+    Args:
+        figure: Not changed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -105,8 +105,8 @@ class BaseCAM(nn.Module, ABC):
         previous = previous if self.config.use_past else torch.zeros_like(previous)
         return self.model.step(torch.cat([condition, previous], dim=-1), cache)
 
-    @torch.no_grad()
     @shape_checked
+    @torch.no_grad()
     def generate(
         self, condition: Float[Tensor, "B L C"], generator: Generator | None = None
     ) -> Float[Tensor, "B L T"]:
