@@ -25,7 +25,11 @@ from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2Config
 from common.utils.torch import import_torchvision
 
 BATCH, LENGTH, WIDTH, NUM_LAYERS, STATE_SIZE, HEAD_SIZE = 4, 1024, 256, 4, 64, 64
-CONTESTANTS = {"ours, chunks of 64": 64, "transformers, chunks of 64": 64, "transformers, chunks of 256 (its default)": 256}
+CONTESTANTS = {
+    "ours, chunks of 64": 64,
+    "transformers, chunks of 64": 64,
+    "transformers, chunks of 256 (its default)": 256,
+}
 PARTS = ("speed", "length", "step", "copying")
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 COPY_LENGTH, NUM_COPIED, NUM_SYMBOLS = 256, 8, 8

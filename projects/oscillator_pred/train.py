@@ -25,9 +25,7 @@ class TaskRunner(DeepLearningTaskRunner):
             OscillatorAutoregressionLitModule,
             BaseCond1DTarget1DLitModuleConfig,
         )
-        store_litmodule(
-            store, "oscillator_pred_diffusion", OscillatorDiffusionLitModule, DiffusionLitModuleConfig
-        )
+        store_litmodule(store, "oscillator_pred_diffusion", OscillatorDiffusionLitModule, DiffusionLitModuleConfig)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ SCHEDULER = partial(ConstantLR, factor=1.0, total_iters=0)
 class Noisy(BaseCond1DTarget1DLitModule):
     """Predicts the network's output with noise of standard deviation 1."""
 
-    def compute_loss(self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None) -> Tensor:
+    def compute_loss(
+        self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
+    ) -> Tensor:
         """The mean squared error."""
         return (network(condition) - target).square().mean()
 

@@ -98,7 +98,13 @@ def test_mamba_ssm_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -
     kernels = ModuleType("mamba_ssm.ops.triton.ssd_combined")
 
     def mamba_chunk_scan_combined(
-        x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk_size: int, **keys: Any  # noqa: N803
+        x: Tensor,
+        dt: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        chunk_size: int,
+        **keys: Any,  # noqa: N803
     ) -> Any:
         assert keys.keys() == {"initial_states", "return_final_states"}
         return ssd_torch(x, dt, A, B, C, keys["initial_states"], chunk_size)
@@ -211,9 +217,7 @@ def test_wrong_sizes_are_refused(settings: dict[str, Any], text: str) -> None:
 def test_it_learns_to_copy_selectively() -> None:
     """Remembers symbols among noise, and repeats them at the end; `benchmarks/mamba2.py` does it at length 256."""
     torch.manual_seed(0)
-    model = Mamba2(
-        Mamba2Config(input_size=8, output_size=6, hidden_size=32, head_size=8, state_size=16, chunk_size=16)
-    )
+    model = Mamba2(Mamba2Config(input_size=8, output_size=6, hidden_size=32, head_size=8, state_size=16, chunk_size=16))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     accuracy = 0.0
     for _ in range(400):

@@ -186,7 +186,6 @@ def network_of(name: str, folder: Path) -> nn.Module:
     assert name in NETWORKS, f"The network {name!r} is registered: add its smallest settings to NETWORKS."
     parts: dict[str, Any] = {"config": NETWORKS[name][0]}
     if "model_partial" in GROUPS["litmodule/nnmodule"][name].keys():  # `in` denies what is missing.
-       
         parts["model_partial"] = GROUPS["litmodule/nnmodule/model_partial"]["lstm"]
     network: nn.Module = built("litmodule/nnmodule", name, folder, **parts)
     return network

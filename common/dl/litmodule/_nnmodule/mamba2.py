@@ -188,12 +188,8 @@ class Mamba2Mixer(nn.Module):
         num_projected = config.inner_size + config.num_channels + config.num_heads  # Gate, convolution, step sizes.
         self.in_proj = nn.Linear(config.hidden_size, num_projected, bias=False)
         # Holds the parameters; `_convolve` computes: on the CPU K weighted sums are faster than a depthwise Conv1d.
-        self.conv1d = nn.Conv1d(
-            config.num_channels, config.num_channels, config.conv_size, groups=config.num_channels
-        )
-        step_sizes = torch.exp(
-            torch.empty(config.num_heads).uniform_(math.log(MIN_STEP_SIZE), math.log(MAX_STEP_SIZE))
-        )
+        self.conv1d = nn.Conv1d(config.num_channels, config.num_channels, config.conv_size, groups=config.num_channels)
+        step_sizes = torch.exp(torch.empty(config.num_heads).uniform_(math.log(MIN_STEP_SIZE), math.log(MAX_STEP_SIZE)))
         self.dt_bias = nn.Parameter(step_sizes + torch.log(-torch.expm1(-step_sizes)))  # Softplus, inverted.
         self.A_log = nn.Parameter(torch.empty(config.num_heads).uniform_(1, MAX_FORGETTING).log())
         self.D = nn.Parameter(torch.ones(config.num_heads))

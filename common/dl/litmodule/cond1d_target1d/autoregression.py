@@ -11,7 +11,9 @@ class AutoregressionLitModule(BaseCond1DTarget1DLitModule):
 
     nnmodule: BaseCAM
 
-    def compute_loss(self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None) -> Tensor:
+    def compute_loss(
+        self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
+    ) -> Tensor:
         """Returns the model's own loss, given the true past; nothing is drawn."""
         assert isinstance(network, BaseCAM)
         return network.loss(network(condition, target), target)

@@ -67,7 +67,9 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         self.coverage = MeanMetric()
 
     @abstractmethod
-    def compute_loss(self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None) -> Tensor:
+    def compute_loss(
+        self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
+    ) -> Tensor:
         """Returns the loss of a batch.
 
         Args:

@@ -65,7 +65,9 @@ class DiffusionLitModule(BaseCond1DTarget1DLitModule):
         super().__init__(config, nnmodule, optimizer, scheduler)
         self.diffusion = make_scheduler(config.sampler, config.num_train_steps, config.prediction)
 
-    def compute_loss(self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None) -> Tensor:
+    def compute_loss(
+        self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
+    ) -> Tensor:
         """Returns the mean squared error of what the network predicts from noisy targets, at times drawn uniformly."""
         size, device = len(target), target.device
         time = torch.randint(self.config.num_train_steps, (size,), device=device, generator=generator)

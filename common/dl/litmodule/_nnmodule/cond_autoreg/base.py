@@ -47,9 +47,7 @@ class BaseCAM(nn.Module, ABC):
     def __init__(self, config: BaseCAMConfig, model_partial: partial[SequenceModel]) -> None:
         super().__init__()
         self.config = config
-        self.model = model_partial(
-            input_size=config.condition_size + config.target_size, output_size=self.num_outputs
-        )
+        self.model = model_partial(input_size=config.condition_size + config.target_size, output_size=self.num_outputs)
 
     @property
     @abstractmethod
@@ -107,9 +105,7 @@ class BaseCAM(nn.Module, ABC):
 
     @shape_checked
     @torch.no_grad()
-    def generate(
-        self, condition: Float[Tensor, "B L C"], generator: Generator | None = None
-    ) -> Float[Tensor, "B L T"]:
+    def generate(self, condition: Float[Tensor, "B L C"], generator: Generator | None = None) -> Float[Tensor, "B L T"]:
         """Returns a target made without knowing the true one.
 
         Args:

@@ -8,6 +8,4 @@ from common.utils.hydra_zen import generate_config
 
 def store_configs(store: ZenStore) -> None:
     """Registers the diffusion transformer."""
-    store(
-        generate_config(DiT1D1D, config=generate_config(DiT1D1DConfig)), group="litmodule/nnmodule", name="dit1d1d"
-    )
+    store(generate_config(DiT1D1D, config=generate_config(DiT1D1DConfig)), group="litmodule/nnmodule", name="dit1d1d")
