@@ -62,7 +62,7 @@ def train(
     data, module = datamodule(), litmodule()
     if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
         seed_everything(order_seed(config.seed, live_trainer.global_rank))
-    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.parameters()):,}")
+    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.nnmodule.parameters()):,}")
     if config.evaluate_only:
         module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
     else:

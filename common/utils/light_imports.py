@@ -135,6 +135,7 @@ def lazy_compiler_disable() -> Iterator[None]:
 LIGHTENED: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "torchmetrics": lambda: hidden(HIDDEN_PACKAGES),
     "lightning_fabric.wrappers": without_dynamo,
+    "pytorch_lightning.callbacks.progress.rich_progress": lambda: hidden(("rich",)),  # For a bar that is not shown.
     "pytorch_lightning.utilities.compile": without_dynamo,
     "pytorch_lightning.trainer.connectors.logger_connector.result": lazy_compiler_disable,
 }

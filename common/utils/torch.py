@@ -31,7 +31,7 @@ def import_torchvision() -> ModuleType:
         if "torchvision::" not in str(error):
             raise
         _forget_half_imported()
-        library: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        library: Any = Library("torchvision", "FRAGMENT")
         for schema in _SCHEMAS:
             library.define(schema)
         _LIBRARIES.append(library)

@@ -26,6 +26,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LinearLR
 
 from common.dl.datamodule.base import BaseDataModule
+from common.dl.litmodule._nnmodule.sequence import SequenceModel
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.runner import DeepLearningTaskRunner
 
@@ -34,22 +35,40 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[Tensor, ...]]] = {
     "fnn": ({"input_size": 6, "hidden_size": 5, "num_layers": 3, "output_size": 4}, (torch.randn(8, 2, 3),)),
     "mlp": ({"layer_sizes": [6, 5, 4], "dropout": 0.1}, (torch.randn(8, 2, 3),)),
+    "mamba2": (
+        {"input_size": 3, "output_size": 2, "hidden_size": 8, "head_size": 4, "state_size": 4, "chunk_size": 4},
+        (torch.randn(8, 10, 3),),
+    ),
+    "cdam": ({"condition_size": 2, "target_size": 1}, (torch.randn(8, 10, 2), torch.randn(8, 10, 1))),
+    "cgam": (
+        {"condition_size": 2, "target_size": 1, "num_components": 2},
+        (torch.randn(8, 10, 2), torch.randn(8, 10, 1)),
+    ),
+    "dit1d1d": (
+        {"hidden_size": 8, "num_layers": 1, "num_heads": 2, "patch_size": 2},
+        (torch.randn(8, 10, 1), torch.arange(8), torch.randn(8, 10, 1), torch.arange(8) < 4),
+    ),
 }
 """For each network the smallest useful settings, and an input."""
 
-LITMODULES: dict[str, dict[str, Any]] = {"classify_mnist": {"num_classes": 10}}
+LITMODULES: dict[str, dict[str, Any]] = {
+    "classify_mnist": {"num_classes": 10},
+    "oscillator_pred_autoregression": {},
+    "oscillator_pred_diffusion": {},
+}
 """For each Lightning module the settings that have no default."""
 
 EXPECTED_MEMBERS = {
-    "litmodule/nnmodule": {"fnn", "mlp"},
+    "litmodule/nnmodule": {"fnn", "mlp", "mamba2", "cdam", "cgam", "dit1d1d"},
+    "litmodule/nnmodule/model_partial": {"fnn", "rnn", "lstm", "mamba2"},
     "litmodule/optimizer": {"adam", "adamw", "sgd"},
     "litmodule/scheduler": {"constant", "linear_warmup"},
     "trainer": {"base"},
     "logger": {"wandb", "none"},
     "callbacks": {"none", "early_stopping"},
     "hydra/launcher": {"local"},
-    "datamodule": {"classify_mnist"},
-    "litmodule": {"classify_mnist"},
+    "datamodule": {"classify_mnist", "oscillator_pred"},
+    "litmodule": {"classify_mnist", "oscillator_pred_autoregression", "oscillator_pred_diffusion"},
 }
 """What the specification promises; there may be more."""
 
@@ -67,7 +86,7 @@ def registered() -> dict[str, dict[str, Any]]:
                 continue
             sys.argv = [str(path), f"task={tasks[0].stem}"]
             for entry in runner.handle_configs():
-                groups.setdefault(entry["group"], {})[entry["name"]] = entry["node"]
+                groups.setdefault(entry["group"], {}).setdefault(entry["name"], entry["node"])
     finally:
         ConfigStore.instance().repo, sys.argv = repo, arguments
     return groups
@@ -86,7 +105,7 @@ def built(group: str, name: str, folder: Path, **overrides: Any) -> Any:
     settings = {"device": "cpu", "output_dir": str(folder), "data_dir": str(folder / "data"), "seed": 7}
     node = GROUPS[group][name]
     node = node if isinstance(node, DictConfig) else OmegaConf.create(node)
-    node = OmegaConf.merge(node, overrides)
+    node = OmegaConf.merge({key: value for key, value in node.items_ex(resolve=False) if key != "defaults"}, overrides)
     if "${hydra:" in str(OmegaConf.to_container(node).get("name")):  # Known only inside a job.
         node.name = "some_run"
     if "${hydra:" in str(OmegaConf.to_container(node).get("devices")):
@@ -127,6 +146,8 @@ def test_network_runs_forward(name: str, tmp_path: Path) -> None:
 def test_gradients_reach_every_parameter_of_the_network(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = network_of(name, tmp_path)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)  # Layers that begin at zero let nothing through.
     network(*NETWORKS[name][1]).square().sum().backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
@@ -149,9 +170,24 @@ def test_network_comes_back_from_its_state(name: str, tmp_path: Path) -> None:
     assert torch.equal(first(*inputs), second(*inputs))
 
 
+@members("litmodule/nnmodule/model_partial")
+def test_backbone_is_a_causal_sequence_model(name: str, tmp_path: Path) -> None:
+    build = built("litmodule/nnmodule/model_partial", name, tmp_path)
+    assert isinstance(build, partial)
+    backbone = build(input_size=3, output_size=2)
+    assert isinstance(backbone, SequenceModel)
+    x = torch.randn(4, 10, 3)
+    y, cache = backbone.prefill(x[:, :9], backbone.make_cache(4))
+    torch.testing.assert_close(backbone(x)[:, :9], y)
+    torch.testing.assert_close(backbone(x)[:, 9], backbone.step(x[:, 9], cache)[0], atol=1e-5, rtol=1e-5)
+
+
 def network_of(name: str, folder: Path) -> nn.Module:
     assert name in NETWORKS, f"The network {name!r} is registered: add its smallest settings to NETWORKS."
-    network: nn.Module = built("litmodule/nnmodule", name, folder, config=NETWORKS[name][0])
+    parts: dict[str, Any] = {"config": NETWORKS[name][0]}
+    if "model_partial" in GROUPS["litmodule/nnmodule"][name].keys():  # noqa: SIM118  # `in` denies what is missing.
+        parts["model_partial"] = GROUPS["litmodule/nnmodule/model_partial"]["lstm"]
+    network: nn.Module = built("litmodule/nnmodule", name, folder, **parts)
     return network
 
 

@@ -11,13 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hydra_zen import instantiate
 from PIL import Image
 
 import common.run
+from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROJECTS = ("classify_mnist",)
+PROJECTS = ("classify_mnist", "oscillator_pred")
 """Deep-learning projects; those of other engines have end-to-end tests of their own."""
+
+SMALL: dict[str, tuple[str, ...]] = {
+    "classify_mnist": (DIGITS,),
+    "oscillator_pred": (
+        "datamodule.config.num_train=320",
+        "datamodule.config.num_val=16",
+        "datamodule.config.num_test=16",
+        "datamodule.config.length=32",
+        "datamodule.config.fixed_per_device_batch_size=16",
+    ),
+}
+"""What makes a project's data small."""
+
+SOURCES = {"classify_mnist": "digits", "oscillator_pred": "simulation"}
+METRICS = {"classify_mnist": ("loss", "accuracy"), "oscillator_pred": ("loss",)}
+TEST_METRICS = {"classify_mnist": (), "oscillator_pred": ("nrmse", "baseline_nrmse")}
 
 TASKS = sorted(
     (path.parents[1].name, path.stem)
@@ -32,13 +50,18 @@ SHORTENED = ("trainer.max_epochs=2", "trainer.log_every_n_steps=10", "litmodule.
 def run(request: pytest.FixtureRequest, command: Callable[..., Any]) -> Any:
     """A finished run of each task, for two epochs."""
     project, task = request.param
-    finished = command(task, *SHORTENED, project=project)
+    finished = command(task, *SHORTENED, project=project, defaults=(NO_BAR, ONE_CPU, *SMALL[project]))
     assert finished.status == 0, finished.output
     return finished
 
 
+def project_of(run: Any) -> str:
+    """Returns the project whose task a run is."""
+    return str(run.folder.parents[1].name)
+
+
 def test_there_are_tasks_to_test() -> None:
-    assert {"fnn", "mlp"} <= {task for _, task in TASKS}
+    assert {"fnn", "mlp", "cdam_fnn", "cdam_lstm", "cdam_mamba2", "cgam_lstm", "dit"} <= {task for _, task in TASKS}
 
 
 def test_run_leaves_hydras_files(run: Any) -> None:
@@ -60,7 +83,8 @@ def test_run_leaves_its_log(run: Any) -> None:
 
 def test_metrics_hold_every_stage(run: Any) -> None:
     for stage in ("train", "val", "test"):
-        for metric in ("loss", "accuracy"):
+        extra = TEST_METRICS[project_of(run)] if stage == "test" else ()
+        for metric in (*METRICS[project_of(run)], *extra):
             values = run.series(f"{stage}/{metric}")
             assert values
             assert all(map(math.isfinite, values))
@@ -74,7 +98,7 @@ def test_training_metrics_stand_at_every_tenth_optimiser_step(run: Any) -> None:
 def test_provenance_says_finished_with_the_validation_loss(run: Any) -> None:
     assert run.provenance["status"] == "finished"
     assert run.provenance["seed"] == 0
-    assert run.provenance["data"]["source"] == "digits"
+    assert run.provenance["data"]["source"] == SOURCES[project_of(run)]
     assert run.provenance["result"] == run.final("val/loss")
 
 
@@ -91,19 +115,33 @@ def test_terminal_names_folder_plots_and_upload_command(run: Any) -> None:
 
 def test_pictures_show_something(run: Any) -> None:
     pictures = {path.name: np.asarray(Image.open(path).convert("RGB")) for path in run.folder.glob("*.png")}
-    assert {"loss.png", "accuracy.png", "samples.png"} <= set(pictures)
+    curves = {f"{metric}.png" for metric in METRICS[project_of(run)]}
+    assert {"samples.png", *curves} <= set(pictures)
     for pixels in pictures.values():
         assert min(pixels.shape[:2]) > 200
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
-def test_loaded_run_reproduces_the_test_accuracy(run: Any) -> None:
-    from projects.classify_mnist.datamodule import normalize, read_digits
-
+def test_loaded_run_reproduces_the_test_metric(run: Any) -> None:
     loaded = common.run.load(run.folder)
-    images, labels = read_digits()[1]
-    accuracy = (loaded.module.compute_logits(normalize(images)).argmax(dim=1) == labels).float().mean().item()
-    assert accuracy == pytest.approx(run.final("test/accuracy"), abs=1e-6)
+    name, value = {"classify_mnist": accuracy_of, "oscillator_pred": nrmse_of}[project_of(run)](loaded)
+    assert value == pytest.approx(run.final(f"test/{name}"), abs=1e-6)
     assert loaded.metrics == run.metrics
     assert loaded.config == run.config
     assert not loaded.module.training
+
+
+def accuracy_of(loaded: Any) -> tuple[str, float]:
+    from projects.classify_mnist.datamodule import normalize, read_digits
+
+    images, labels = read_digits()[1]
+    is_right = loaded.module.compute_logits(normalize(images)).argmax(dim=1) == labels
+    return "accuracy", is_right.float().mean().item()
+
+
+def nrmse_of(loaded: Any) -> tuple[str, float]:
+    datamodule = instantiate(loaded.config.datamodule)()
+    datamodule.setup()
+    condition, target = datamodule.datasets.test.tensors
+    error = loaded.module.predict(condition).mean(dim=0) - target
+    return "nrmse", (error.square().mean().sqrt() / target.std(correction=0)).item()

@@ -9,7 +9,7 @@ import pytest
 
 from common.utils.light_imports import HIDDEN_PACKAGES, hidden
 
-FORBIDDEN = (*HIDDEN_PACKAGES, "torch._dynamo.eval_frame", "sklearn", "tensorboard")
+FORBIDDEN = (*HIDDEN_PACKAGES, "torch._dynamo.eval_frame", "sklearn", "tensorboard", "rich", "diffusers")
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def everything_installed(tmp_path: Path) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    for name in (*HIDDEN_PACKAGES, "sklearn", "tensorboard"):
+    for name in (*HIDDEN_PACKAGES, "sklearn", "tensorboard", "rich", "diffusers"):
         try:
             version(name)
         except PackageNotFoundError:

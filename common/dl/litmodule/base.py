@@ -141,7 +141,7 @@ class BaseLitModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Builds the optimiser, and the scheduler, stepped once per optimiser step."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},

@@ -1,0 +1,1 @@
+"""Conditional autoregression: a target sequence predicted step by step from a conditioning sequence."""

@@ -1,0 +1,264 @@
+"""Mamba2: a stack of residual blocks around a selective state space.
+
+Source: Dao and Gu 2024, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+Space Duality", arXiv 2405.21060, section 7; reference implementation: state-spaces/mamba,
+`mamba_ssm/modules/mamba2.py`. The names of a block's parameters are those of the reference. We differ in that a
+network reads and gives numbers and not tokens: a linear layer stands at each end.
+
+Axes: B batch; L length; I input size; O output size; D width; E inner width; H heads; P numbers per head; G groups; N
+state size; K length of the convolution; X channels of the convolution, E + 2·G·N.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.dl.litmodule._nnmodule.sequence import SequenceModel
+from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step
+from common.utils.beartype import ge
+
+MIN_STEP_SIZE, MAX_STEP_SIZE = 1e-3, 1e-1
+"""Between which the step sizes begin, log-uniformly, as in the reference."""
+
+MAX_FORGETTING = 16.0
+"""A head's rate of forgetting begins between 1 and this, uniformly, as in the reference."""
+
+
+@dataclass
+class Mamba2BlocksConfig:
+    """Configures a stack of Mamba2 blocks.
+
+    Attributes:
+        hidden_size: Width of the stack, D.
+        num_layers: Blocks.
+        state_size: Numbers that the state keeps for each inner channel, N.
+        head_size: Inner channels per head, P; divides `expansion` × `hidden_size`.
+        num_groups: Groups of heads that share what is written to and read from the state, G; divides the number of
+            heads.
+        expansion: The inner width E is this many times the width.
+        conv_size: Steps that the convolution before the state space sees, K.
+        chunk_size: Steps that are processed as one matrix product, Q; changes speed and memory, not the result.
+    """
+
+    hidden_size: Annotated[int, ge(1)] = 128
+    num_layers: Annotated[int, ge(1)] = 2
+    state_size: Annotated[int, ge(1)] = 64
+    head_size: Annotated[int, ge(1)] = 32
+    num_groups: Annotated[int, ge(1)] = 1
+    expansion: Annotated[int, ge(1)] = 2
+    conv_size: Annotated[int, ge(1)] = 4
+    chunk_size: Annotated[int, ge(1)] = 64
+
+    def __post_init__(self) -> None:
+        """Checks the sizes together.
+
+        Raises:
+            ValueError: heads do not fill the inner width, or groups do not share the heads evenly.
+        """
+        if self.inner_size % self.head_size:
+            raise ValueError(
+                f"expansion × hidden_size must be divisible by head_size; received {self.expansion} × "
+                f"{self.hidden_size} = {self.inner_size} and head_size={self.head_size}."
+            )
+        if self.num_heads % self.num_groups:
+            raise ValueError(
+                f"The number of heads, expansion × hidden_size / head_size = {self.num_heads}, must be divisible by "
+                f"num_groups; received num_groups={self.num_groups}."
+            )
+
+    @property
+    def inner_size(self) -> int:
+        """Inner width, E."""
+        return self.expansion * self.hidden_size
+
+    @property
+    def num_heads(self) -> int:
+        """Number of heads, H."""
+        return self.inner_size // self.head_size
+
+    @property
+    def num_channels(self) -> int:
+        """Channels that the convolution sees, X."""
+        return self.inner_size + 2 * self.num_groups * self.state_size
+
+
+@dataclass(kw_only=True)
+class Mamba2Config(Mamba2BlocksConfig):
+    """Configures a `Mamba2`.
+
+    Attributes:
+        input_size: Numbers per step that go in, I.
+        output_size: Numbers per step that come out, O.
+    """
+
+    input_size: Annotated[int, ge(1)]
+    output_size: Annotated[int, ge(1)]
+
+
+class MixerCache(NamedTuple):
+    """What a block remembers.
+
+    Attributes:
+        window: The convolution's last inputs, B×(K−1)×X.
+        state: The state, B×H×P×N, in float32 or wider.
+    """
+
+    window: Tensor
+    state: Tensor
+
+
+class Mamba2(SequenceModel):
+    """Linear layer, blocks, normalisation, linear layer: B×L×I to B×L×O, causal.
+
+    Args:
+        config: See the config's own fields.
+    """
+
+    def __init__(self, config: Mamba2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Linear(config.input_size, config.hidden_size)
+        self.blocks = nn.ModuleList(Mamba2Block(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-5)
+        self.head = nn.Linear(config.hidden_size, config.output_size)
+
+    def make_cache(self, batch_size: int) -> list[MixerCache]:
+        """Returns the memory of sequences that have not begun: zeros."""
+        config, weight = self.config, self.head.weight
+        window = weight.new_zeros(batch_size, config.conv_size - 1, config.num_channels)
+        sizes = batch_size, config.num_heads, config.head_size, config.state_size
+        state = weight.new_zeros(sizes, dtype=torch.promote_types(weight.dtype, torch.float32))
+        return [MixerCache(window, state)] * config.num_layers
+
+    def prefill(self, x: Tensor, cache: list[MixerCache]) -> tuple[Tensor, list[MixerCache]]:
+        """Processes several steps at once; see `SequenceModel`."""
+        x, new_cache = self.embedding(x), []
+        for block, remembered in zip(self.blocks, cache, strict=True):
+            x, remembered = block(x, remembered)
+            new_cache.append(remembered)
+        return self.head(self.norm(x)), new_cache
+
+    def step(self, x: Tensor, cache: list[MixerCache]) -> tuple[Tensor, list[MixerCache]]:
+        """Processes one step; see `SequenceModel`."""
+        x, new_cache = self.embedding(x), []
+        for block, remembered in zip(self.blocks, cache, strict=True):
+            assert isinstance(block, Mamba2Block)
+            x, remembered = block.step(x, remembered)
+            new_cache.append(remembered)
+        return self.head(self.norm(x)), new_cache
+
+
+class Mamba2Block(nn.Module):
+    """Adds to its input what the mixer makes of its normalised input.
+
+    Args:
+        config: See the config's own fields.
+    """
+
+    def __init__(self, config: Mamba2BlocksConfig) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-5)
+        self.mixer = Mamba2Mixer(config)
+
+    def forward(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
+        """Processes B×L×D."""
+        y, cache = self.mixer(self.norm(x), cache)
+        return x + y, cache
+
+    def step(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
+        """Processes B×D."""
+        y, cache = self.mixer.step(self.norm(x), cache)
+        return x + y, cache
+
+
+class Mamba2Mixer(nn.Module):
+    """Projection, causal convolution, state space, gated normalisation, projection (the paper's figure 6).
+
+    Args:
+        config: See the config's own fields.
+    """
+
+    def __init__(self, config: Mamba2BlocksConfig) -> None:
+        super().__init__()
+        self.config = config
+        num_projected = config.inner_size + config.num_channels + config.num_heads  # Gate, convolution, step sizes.
+        self.in_proj = nn.Linear(config.hidden_size, num_projected, bias=False)
+        # Holds the parameters; `_convolve` computes: on the CPU K weighted sums are faster than a depthwise Conv1d.
+        self.conv1d = nn.Conv1d(config.num_channels, config.num_channels, config.conv_size, groups=config.num_channels)
+        step_sizes = torch.exp(torch.empty(config.num_heads).uniform_(math.log(MIN_STEP_SIZE), math.log(MAX_STEP_SIZE)))
+        self.dt_bias = nn.Parameter(step_sizes + torch.log(-torch.expm1(-step_sizes)))  # Softplus, inverted.
+        self.A_log = nn.Parameter(torch.empty(config.num_heads).uniform_(1, MAX_FORGETTING).log())
+        self.D = nn.Parameter(torch.ones(config.num_heads))
+        self.norm = GatedRMSNorm(config.inner_size, config.num_groups)
+        self.out_proj = nn.Linear(config.inner_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
+        """Processes B×L×D."""
+        gate, channels, step_sizes = self._project(x)
+        channels = torch.cat([cache.window, channels], dim=1)
+        window = channels[:, channels.shape[1] - self.config.conv_size + 1 :]
+        inputs, b, c = self._split(self._convolve(channels))
+        y, state = ssd(inputs, step_sizes, self._decay_rates(), b, c, cache.state, self.config.chunk_size)
+        return self._finish(y, inputs, gate), MixerCache(window, state)
+
+    def step(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
+        """Processes B×D."""
+        gate, channels, step_sizes = self._project(x)
+        channels = torch.cat([cache.window, channels.unsqueeze(1)], dim=1)
+        inputs, b, c = self._split(self._convolve(channels).squeeze(1))
+        y, state = ssd_step(inputs, step_sizes, self._decay_rates(), b, c, cache.state)
+        return self._finish(y, inputs, gate), MixerCache(channels[:, 1:], state)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config
+        sizes = [config.inner_size, config.num_channels, config.num_heads]
+        gate, channels, step_sizes = self.in_proj(x).split(sizes, dim=-1)
+        return gate, channels, functional.softplus(step_sizes + self.dt_bias)
+
+    def _convolve(self, channels: Tensor) -> Tensor:
+        """Returns a causal convolution of each channel, B×L×X, from B×(K−1+L)×X."""
+        weight, bias = self.conv1d.weight, self.conv1d.bias
+        assert bias is not None
+        length = channels.shape[1] - self.config.conv_size + 1
+        y = bias
+        for offset in range(self.config.conv_size):
+            y = y + channels[:, offset : offset + length] * weight[:, 0, offset]
+        return functional.silu(y)
+
+    def _split(self, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config
+        num_shared = config.num_groups * config.state_size
+        inputs, b, c = channels.split([config.inner_size, num_shared, num_shared], dim=-1)
+        inputs = inputs.unflatten(-1, (config.num_heads, config.head_size))
+        return inputs, *(part.unflatten(-1, (config.num_groups, config.state_size)) for part in (b, c))
+
+    def _decay_rates(self) -> Tensor:
+        return -self.A_log.exp()
+
+    def _finish(self, y: Tensor, inputs: Tensor, gate: Tensor) -> Tensor:
+        y = torch.addcmul(y, self.D.unsqueeze(-1), inputs).flatten(-2)
+        output: Tensor = self.out_proj(self.norm(y, gate))
+        return output
+
+
+class GatedRMSNorm(nn.Module):
+    """Multiplies with the gate's SiLU, then divides by the root mean square of each group's channels.
+
+    Args:
+        size: Channels.
+        num_groups: Groups, which are normalised apart.
+    """
+
+    def __init__(self, size: int, num_groups: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.num_groups = num_groups
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Normalises the last axis."""
+        x = (x * functional.silu(gate)).unflatten(-1, (self.num_groups, -1))
+        return functional.rms_norm(x, x.shape[-1:], eps=1e-5).flatten(-2) * self.weight

@@ -1,0 +1,167 @@
+"""The base of Lightning modules that predict a 1-D signal from a 1-D conditioning signal.
+
+Axes: B batch; L length; C numbers per step of the condition; T numbers per step of the target; S samples drawn per
+condition.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+from torchmetrics.regression import NormalizedRootMeanSquaredError
+
+from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
+from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
+from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_signals
+from common.utils.beartype import ge, lt, shape_checked
+
+INTERVAL = (0.05, 0.95)
+"""The quantiles between which a sampled prediction's interval lies: 90 % of the samples."""
+
+NUM_PLOTTED_SIGNALS = 6
+
+
+@dataclass
+class BaseCond1DTarget1DLitModuleConfig(BaseLitModuleConfig):
+    """Configures a Lightning module that predicts a signal from a signal.
+
+    Attributes:
+        average_decay: Decay of the exponential moving average of the network's parameters, per training batch. The
+            average is what is validated, tested and used for predictions; 0 switches it off.
+        num_samples: Targets that are drawn for each condition when testing. Their mean is the prediction; from 2 on,
+            the part of the targets that lies within the samples' 90 % interval is logged as `coverage`.
+    """
+
+    average_decay: Annotated[float, ge(0), lt(1)] = 0.995
+    num_samples: Annotated[int, ge(1)] = 1
+
+
+class BaseCond1DTarget1DLitModule(BaseLitModule):
+    """Predicts signals; a subclass says what the loss is and how a prediction is made.
+
+    A batch is a condition, B×L×C, and a target, B×L×T. Validation looks at the loss alone; testing also predicts
+    without the true target, and logs the root mean square error divided by the targets' standard deviation (`nrmse`).
+    """
+
+    config: BaseCond1DTarget1DLitModuleConfig
+
+    def __init__(
+        self,
+        config: BaseCond1DTarget1DLitModuleConfig,
+        nnmodule: nn.Module,
+        optimizer: partial[Optimizer],
+        scheduler: partial[LRScheduler],
+    ) -> None:
+        super().__init__(config, nnmodule, optimizer, scheduler)
+        self.average = ExponentialAverage(nnmodule, config.average_decay) if config.average_decay else None
+        self.nrmse = NormalizedRootMeanSquaredError(normalization="std")
+        self.coverage = MeanMetric()
+
+    @abstractmethod
+    def compute_loss(
+        self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
+    ) -> Tensor:
+        """Returns the loss of a batch.
+
+        Args:
+            network: The network, or its average.
+            condition: B×L×C.
+            target: B×L×T.
+            generator: Random numbers, for losses that draw some; null in training, for torch's own.
+        """
+
+    @abstractmethod
+    def draw(self, network: nn.Module, condition: Tensor, generator: Generator) -> Tensor:
+        """Returns a target for each condition, B×L×T, made without knowing the true one.
+
+        Args:
+            network: The network, or its average.
+            condition: B×L×C.
+            generator: Random numbers.
+        """
+
+    @property
+    def network(self) -> nn.Module:
+        """The network in training, otherwise its average, if one is kept."""
+        if self.training or self.average is None:
+            return self.nnmodule
+        averaged: nn.Module = self.average.module
+        return averaged
+
+    def step(self, batch: Sequence[Tensor], batch_idx: int) -> Mapping[str, Any]:
+        """Computes the loss and, when testing, what a prediction is worth.
+
+        Random numbers outside of training follow from the batch's number, so that each validation looks at the same.
+        """
+        condition, target = batch
+        generator = None if self.stage == "train" else self._generator(batch_idx)
+        output: dict[str, Any] = {"loss": self.compute_loss(self.network, condition, target, generator)}
+        if self.stage == "test":
+            output |= self._test(condition, target, batch_idx)
+        if self.wants_samples:
+            self._keep_signals(condition, target)
+        return output
+
+    @shape_checked
+    def predict(self, condition: Float[Tensor, "B L C"], seed: int = 0) -> Float[Tensor, "S B L T"]:
+        """Returns `num_samples` targets for each condition, made without knowing the true ones.
+
+        Args:
+            condition: The conditioning signals, as the data module serves them.
+            seed: Decides the samples.
+        """
+        num_samples = self.config.num_samples
+        repeated = condition.repeat(num_samples, 1, 1)  # One batch: a step costs little more for many than for one.
+        with torch.no_grad():
+            drawn = self.draw(self.network, repeated, self._generator(seed))
+        samples: Tensor = drawn.unflatten(0, (num_samples, -1))
+        return samples
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Lets the average follow the network."""
+        if self.average is not None:
+            self.average.update_parameters(self.nnmodule)
+
+    def view_sample(self, name: str, value: Tensor) -> Any:
+        """Shows signals as a picture."""
+        if name != "signals":
+            return super().view_sample(name, value)
+        import wandb
+
+        condition, target, prediction = value.unsqueeze(1).unsqueeze(-1)
+        return wandb.Image(draw_pixels(plot_signals(condition, target, prediction.unsqueeze(0), INTERVAL)))
+
+    def save_plots(self, batch: Any, folder: Path) -> list[Path]:
+        """Draws conditions, targets and predictions."""
+        condition, target = (tensor[:NUM_PLOTTED_SIGNALS] for tensor in batch)
+        figure = plot_signals(condition.cpu(), target.cpu(), self.predict(condition).cpu(), INTERVAL)
+        figure.savefig(folder / "samples.png", dpi=120)
+        return [folder / "samples.png"]
+
+    def _generator(self, seed: int) -> Generator:
+        return Generator(self.device).manual_seed(seed)
+
+    def _test(self, condition: Tensor, target: Tensor, batch_idx: int) -> dict[str, Any]:
+        samples = self.predict(condition, batch_idx)
+        self.nrmse.update(samples.mean(dim=0).flatten(), target.flatten())
+        if len(samples) == 1:
+            return {"nrmse": self.nrmse}
+        low, high = samples.quantile(torch.tensor(INTERVAL, device=samples.device), dim=0)
+        self.coverage.update(((low <= target) & (target <= high)).float())
+        return {"nrmse": self.nrmse, "coverage": self.coverage}
+
+    def _keep_signals(self, condition: Tensor, target: Tensor) -> None:
+        """Keeps the first numbers per step of condition, target and prediction for W&B."""
+        count = self.config.wandb_num_samples
+        predictions = self.predict(condition[:count]).mean(dim=0)
+        signals = torch.stack([part[:count, :, 0] for part in (condition, target, predictions)], dim=1)
+        self.keep_samples(signals=signals)
