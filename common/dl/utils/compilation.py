@@ -34,6 +34,6 @@ def compile_network(litmodule: BaseLitModule, datamodule: BaseDataModule, device
         )
     with untouched_random_states():
         batch = first_batch(datamodule, device, datamodule.per_device_batch_size)
-        loss_of(throw_away_copy(litmodule, device), batch).backward()  # type: ignore[no-untyped-call]
+        loss_of(throw_away_copy(litmodule, device), batch).backward()
     jaxtyping.config.update("jaxtyping_disable", True)
     litmodule.nnmodule.compile()
