@@ -167,6 +167,7 @@ def kill(
         "validation": lambda: phase_of(task, root) == "validation",
         "checkpoint": lambda: phase_of(task, root) == "a checkpoint's writing",
     }.get(moment, lambda: True)
+    launched_at_s = time.time()
     try:
         process.wait(timeout=delay_s)
         return set()
@@ -182,7 +183,7 @@ def kill(
     for victim in [victims[int(whom[-1]) % len(victims)]] if is_one else victims:
         os.kill(victim, number)
     process.wait()
-    note_repeated_work(task, root, number, outcome)
+    note_repeated_work(task, root, number, launched_at_s, outcome)
     return {STOPPED_STATUS, -number} | ({FAILED_STATUS, -signal.SIGABRT} if is_one else set())
 
 
@@ -215,8 +216,8 @@ def problems_of_group(process: subprocess.Popen[bytes], outcome: Outcome) -> lis
     return [f"not all processes were gone {GONE_WITHIN_S} s after the first one's end"]
 
 
-def note_repeated_work(task: Task, root: Path, number: signal.Signals, outcome: Outcome) -> None:
-    """Compares what was logged before a kill with the checkpoint that the next launch continues from."""
+def note_repeated_work(task: Task, root: Path, number: signal.Signals, launched_at_s: float, outcome: Outcome) -> None:
+    """Compares what a launch logged before it was killed with the checkpoint that the next one continues from."""
     import torch
 
     for folder in folders_of(task, root)[:1]:
@@ -229,6 +230,7 @@ def note_repeated_work(task: Task, root: Path, number: signal.Signals, outcome: 
             for row in read_rows(folder)
             if row.get("train/loss") and row.get("time") and int(row["step"]) >= num_saved
         ]
+        times_s = [time_s for time_s in times_s if time_s > launched_at_s]  # Earlier rows are cut off by continuing.
         repeated_s = max(times_s) - min(times_s) if times_s else 0.0
         if number == signal.SIGKILL:
             outcome.repeated_s = max(outcome.repeated_s, repeated_s)
