@@ -3,6 +3,7 @@
     python benchmarks/chaos.py                           # 30 interrupted runs of each task
     python benchmarks/chaos.py --tasks mlp --runs 5 --data-dir ../shared/data
     python benchmarks/chaos.py --tasks mlp --runs 6 --ranks 2
+    python benchmarks/chaos.py --project oscillator_pred --tasks dit --overrides trainer.max_epochs=2
 
 Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: at a random moment, while it starts,
 while it validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
@@ -64,24 +65,27 @@ class Task:
     """What is run.
 
     Attributes:
-        name: A task of classify_mnist.
+        name: A task of the project.
         overrides: Settings that every launch is given.
         num_ranks: Processes of each launch.
+        project: A folder below projects/.
     """
 
     name: str
     overrides: tuple[str, ...]
     num_ranks: int = 1
+    project: str = "classify_mnist"
 
 
 def main() -> int:
     """Runs the benchmark; returns 1 if any run did not come out as it should."""
     arguments = _parse_arguments()
     source = [f"config.data_dir={arguments.data_dir.resolve()}"] if arguments.data_dir else []
-    source = source or ["datamodule.config.source=digits"]
+    if not source and arguments.project == "classify_mnist":
+        source = ["datamodule.config.source=digits"]
     num_bad = 0
     for name in arguments.tasks:
-        task = Task(name, (*source, *arguments.overrides), arguments.ranks)
+        task = Task(name, (*source, *arguments.overrides), arguments.ranks, arguments.project)
         outcomes = chaos(task, arguments.runs, random.Random(arguments.seed))
         num_bad += report(task, outcomes)
     return 1 if num_bad else 0
@@ -138,7 +142,7 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
 
 def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
     """Starts the command, always the same for a task, with its own root of outputs and its own process group."""
-    command = [sys.executable, str(REPOSITORY / "projects/classify_mnist/train.py"), f"task={task.name}"]
+    command = [sys.executable, str(REPOSITORY / "projects" / task.project / "train.py"), f"task={task.name}"]
     command += ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
     command += [f"config.save_every_n_minutes={SAVE_EVERY_S / 60}", f"hydra.launcher.tasks_per_node={task.num_ranks}"]
     root.mkdir(parents=True, exist_ok=True)
@@ -292,7 +296,7 @@ def same_parameters(folder: Path, peaceful: Path, name: str) -> bool:
 
 def folders_of(task: Task, root: Path) -> list[Path]:
     """Returns the run folders of a task."""
-    return sorted(path for path in (root / "data/classify_mnist" / task.name).glob("[!.]*") if path.is_dir())
+    return sorted(path for path in (root / "data" / task.project / task.name).glob("[!.]*") if path.is_dir())
 
 
 def is_finished(task: Task, root: Path) -> bool:
@@ -349,6 +353,7 @@ def _timeless(row: dict[str, str]) -> dict[str, str]:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", default="classify_mnist", help="folder below projects/ that has the tasks")
     parser.add_argument("--tasks", nargs="+", default=["fnn", "mlp"])
     parser.add_argument("--runs", type=int, default=30, help="interrupted runs per task")
     parser.add_argument("--ranks", type=int, default=1, help="processes per run, on the CPU")

@@ -27,6 +27,9 @@ from common.utils.beartype import shape_checked
 SCAN_WIDTH = 16
 """Chunks that one matrix product carries the state across."""
 
+MIN_STEP = 1e-30
+"""Least step size whose logarithm is taken; what enters with a smaller one vanishes either way."""
+
 
 @shape_checked
 def ssd(
@@ -86,17 +89,22 @@ def ssd_torch(
     x, dt, b, c = (_chunked(part.to(state.dtype), padding, chunk_size) for part in (x, dt, b, c))
     num_groups = b.shape[3]
     b, c = b.transpose(2, 3), c.transpose(2, 3)  # B C G Q N
-    x = (x * dt.unsqueeze(-1)).unflatten(3, (num_groups, -1)).permute(0, 1, 3, 4, 2, 5)  # B C G R Q P
-    # The logarithm of the decay since the chunk's start, B C G R Q.
-    reach = (dt * a).unflatten(3, (num_groups, -1)).permute(0, 1, 3, 4, 2).cumsum(dim=-1)
-    total = reach[..., -1]
-    weighted = x * (total.unsqueeze(-1) - reach).exp().unsqueeze(-1)
-    added = weighted.transpose(4, 5) @ b.unsqueeze(3)  # B C G R P N
-    before, last = _scan(added, total, state.unflatten(1, added.shape[2:4]))
-    read = c.unsqueeze(3) @ before.transpose(4, 5)  # B C G R Q P
-    y = torch.addcmul(_within_chunks(x, reach, b, c), read, reach.exp().unsqueeze(-1))
-    y = y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)
-    return y[:, :length].to(dtype), last.flatten(1, 2)
+    # The logarithm of the decay since the chunk's start, and of the same over Δ, by which an input enters; B C Q H.
+    reach = (dt * a).cumsum(dim=2)
+    entry = reach - dt.clamp_min(MIN_STEP).log()
+    total = reach[:, :, -1]
+    weighted = _by_group(x * (total.unsqueeze(2) - entry).exp().unsqueeze(-1), num_groups)
+    added = (weighted.transpose(3, 4) @ b).unflatten(3, (-1, x.shape[-1]))  # B C G R P N
+    before, last = _scan(added, total.unflatten(2, (num_groups, -1)), state.unflatten(1, added.shape[2:4]))
+    read = c @ before.flatten(3, 4).transpose(3, 4)  # B C G Q (R·P)
+    read = read.transpose(2, 3).reshape(x.shape)
+    y = torch.addcmul(_within_chunks(x, reach, entry, b, c), read, reach.exp().unsqueeze(-1))
+    return y.flatten(1, 2)[:, :length].to(dtype), last.flatten(1, 2)
+
+
+def _by_group(part: Tensor, num_groups: int) -> Tensor:
+    """Turns B C Q H P into B C G Q (R·P): what heads of a group share multiplies all of them in one product."""
+    return part.unflatten(3, (num_groups, -1)).flatten(4).transpose(2, 3)
 
 
 def _chunked(part: Tensor, padding: int, chunk_size: int) -> Tensor:
@@ -107,12 +115,14 @@ def _chunked(part: Tensor, padding: int, chunk_size: int) -> Tensor:
     return chunks
 
 
-def _within_chunks(x: Tensor, reach: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Returns what the steps of a chunk receive from the same chunk: a masked attention without softmax."""
+def _within_chunks(x: Tensor, reach: Tensor, entry: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Returns what the steps of a chunk receive from the same chunk, B C Q H P: masked attention without softmax."""
     scores = c @ b.transpose(3, 4)  # B C G Q Q
-    is_later = torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)
-    decay = (reach.unsqueeze(-1) - reach.unsqueeze(-2)).masked_fill_(is_later, -torch.inf).exp_()
-    return (decay * scores.unsqueeze(3)) @ x
+    is_later = torch.ones(x.shape[2], x.shape[2], dtype=torch.bool, device=x.device).triu(1)
+    reach, entry = reach.transpose(2, 3), entry.transpose(2, 3)
+    decay = (reach.unsqueeze(-1) - entry.unsqueeze(-2)).masked_fill_(is_later, -torch.inf).exp_()
+    weights = (decay.unflatten(2, (scores.shape[2], -1)) * scores.unsqueeze(3)).flatten(2, 3)  # B C H Q Q
+    return (weights @ x.transpose(2, 3)).transpose(2, 3)
 
 
 def _scan(added: Tensor, total: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
