@@ -22,10 +22,10 @@ demo: $(STAMP)  ## train task=fnn of classify_mnist; more settings with ARGS="..
 	$(BIN)/python projects/classify_mnist/train.py task=fnn $(ARGS)
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-fast: $(STAMP)  ## run the tests that take under a second or two
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## check style and types
 	$(BIN)/ruff check .

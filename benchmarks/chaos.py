@@ -6,7 +6,7 @@
     python benchmarks/chaos.py --project oscillator_pred --tasks dit --overrides trainer.max_epochs=2
 
 Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: at a random moment, while it starts,
-while it validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
+trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
 process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the parameters
 and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
 `config.save_every_n_minutes` of work, or one step after a signal that can be caught.
@@ -29,7 +29,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
-MOMENTS = ("any", "any", "start-up", "validation", "checkpoint")
+MOMENTS = ("any", "start-up", "training", "validation", "checkpoint")
+"""When a run is killed: the first two after a random time, the others when a random part of the metrics is written."""
+
 STOPPED_STATUS = 75
 FAILED_STATUS = 1
 MAX_LAUNCHES = 12
@@ -38,7 +40,7 @@ SLACK_S = 3.0
 """What a step and the writing of a checkpoint may add to the interval between two checkpoints."""
 
 GONE_WITHIN_S = 30.0
-POLL_S = 0.001
+POLL_S = 0.01
 
 
 @dataclass
@@ -77,6 +79,21 @@ class Task:
     project: str = "classify_mnist"
 
 
+@dataclass
+class Peaceful:
+    """The run that was left in peace.
+
+    Attributes:
+        folder: Its folder.
+        duration_s: From its start to its end.
+        num_rows: Rows of its metrics.csv.
+    """
+
+    folder: Path
+    duration_s: float
+    num_rows: int
+
+
 def main() -> int:
     """Runs the benchmark; returns 1 if any run did not come out as it should."""
     arguments = _parse_arguments()
@@ -103,21 +120,25 @@ def chaos(task: Task, num_runs: int, rng: random.Random) -> list[Outcome]:
         One outcome for each.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        peaceful_root = Path(scratch) / "peaceful"
-        started = time.monotonic()
-        if launch(task, peaceful_root).wait() != 0:
-            sys.exit(f"The run that was left in peace failed:\n{(peaceful_root / 'output.txt').read_text()[-2000:]}")
-        duration_s = time.monotonic() - started
-        peaceful = only_folder(task, peaceful_root)
+        peaceful = run_in_peace(task, Path(scratch) / "peaceful")
         outcomes = []
         for index in range(num_runs):
-            outcomes.append(interrupted_run(task, Path(scratch) / f"run{index}", peaceful, duration_s, rng))
+            outcomes.append(interrupted_run(task, Path(scratch) / f"run{index}", peaceful, rng))
             print(f"  {task.name} {index + 1}/{num_runs}: {', '.join(outcomes[-1].kills)}", end="")
             print(f" -> {'; '.join(outcomes[-1].problems) or 'identical'}", flush=True)
         return outcomes
 
 
-def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, rng: random.Random) -> Outcome:
+def run_in_peace(task: Task, root: Path) -> Peaceful:
+    """Runs a task from its start to its end."""
+    started_s = time.monotonic()
+    if launch(task, root).wait() != 0:
+        sys.exit(f"The run that was left in peace failed:\n{(root / 'output.txt').read_text()[-2000:]}")
+    (folder,) = folders_of(task, root)
+    return Peaceful(folder, time.monotonic() - started_s, len(read_rows(folder)))
+
+
+def interrupted_run(task: Task, root: Path, peaceful: Peaceful, rng: random.Random) -> Outcome:
     """Launches a task until it finishes, killing its first launches, and compares the result."""
     outcome = Outcome()
     num_kills = rng.randint(1, 3)
@@ -125,7 +146,7 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
         process = launch(task, root)
         expected = {0}
         if len(outcome.kills) < num_kills:
-            expected |= kill(process, task, root, duration_s, rng, outcome)
+            expected |= kill(process, task, root, peaceful, rng, outcome)
         status = process.wait()
         outcome.problems += problems_of_group(process, outcome)
         if status == 0 or is_finished(task, root):  # A kill may come when all is done but the process's own end.
@@ -136,7 +157,7 @@ def interrupted_run(task: Task, root: Path, peaceful: Path, duration_s: float, r
             break
     else:
         outcome.problems.append(f"not finished after {MAX_LAUNCHES} launches")
-    outcome.problems += differences(task, root, peaceful)
+    outcome.problems += differences(task, root, peaceful.folder)
     return outcome
 
 
@@ -158,7 +179,7 @@ def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
 
 
 def kill(
-    process: subprocess.Popen[bytes], task: Task, root: Path, duration_s: float, rng: random.Random, outcome: Outcome
+    process: subprocess.Popen[bytes], task: Task, root: Path, peaceful: Peaceful, rng: random.Random, outcome: Outcome
 ) -> set[int]:
     """Sends a signal at a moment of some kind, unless the process ends before.
 
@@ -166,20 +187,20 @@ def kill(
         With which statuses the process may end, beside 0.
     """
     number, moment = rng.choice(SIGNALS), rng.choice(MOMENTS)
-    delay_s = duration_s * rng.random() * (0.4 if moment == "start-up" else 0.9)
-    has_come: Callable[[], bool] = {
-        "validation": lambda: phase_of(task, root) == "validation",
-        "checkpoint": lambda: phase_of(task, root) == "a checkpoint's writing",
-    }.get(moment, lambda: True)
     launched_at_s = time.time()
-    try:
-        process.wait(timeout=delay_s)
-        return set()
-    except subprocess.TimeoutExpired:
-        while not has_come():
-            if process.poll() is not None:
-                return set()
-            time.sleep(POLL_S)
+    at_s = launched_at_s + {"any": 0.9, "start-up": 0.4}.get(moment, 0.0) * peaceful.duration_s * rng.random()
+    num_rows = peaceful.num_rows * rng.random()
+    has_come: Callable[[], bool] = {
+        "training": lambda: has_logged(task, root, num_rows, launched_at_s),
+        "validation": lambda: has_logged(task, root, num_rows, launched_at_s) and phase_of(task, root) == "validation",
+        "checkpoint": lambda: (
+            has_logged(task, root, num_rows, launched_at_s) and phase_of(task, root) == "a checkpoint's writing"
+        ),
+    }.get(moment, lambda: time.time() > at_s)
+    while not has_come():
+        if process.poll() is not None:
+            return set()
+        time.sleep(POLL_S)
     victims = processes_of(process)
     is_one = task.num_ranks > 1 and len(victims) > 1 and rng.random() < 0.5
     whom = f" to rank {rng.randrange(task.num_ranks)}" if is_one else ""
@@ -246,6 +267,12 @@ def note_repeated_work(task: Task, root: Path, number: signal.Signals, launched_
                 outcome.problems.append(f"{len(times_s)} steps lost to {number.name}")
 
 
+def has_logged(task: Task, root: Path, num_rows: float, launched_at_s: float) -> bool:
+    """Returns whether a run has as many rows of metrics, the last of them from this launch."""
+    rows = [row for folder in folders_of(task, root) for row in read_rows(folder)]
+    return len(rows) > num_rows and float(rows[-1]["time"] or 0) > launched_at_s
+
+
 def phase_of(task: Task, root: Path) -> str:
     """Returns what a run was doing, as far as its folder tells."""
     folders = folders_of(task, root)
@@ -303,12 +330,6 @@ def is_finished(task: Task, root: Path) -> bool:
     """Returns whether a run has recorded its end."""
     records = [folder / "provenance.json" for folder in folders_of(task, root)]
     return any(record.is_file() and json.loads(record.read_text())["status"] == "finished" for record in records)
-
-
-def only_folder(task: Task, root: Path) -> Path:
-    """Returns the one run folder of a task."""
-    (folder,) = folders_of(task, root)
-    return folder
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:

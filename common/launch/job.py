@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import RunStoppedError
+from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
 from common.launch.ranks import die_with_first_rank, further_ranks
 from common.run.choice import Choice
@@ -61,6 +61,9 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
         try:
             with stop_on_signals(), further_ranks(point.num_ranks, point.overrides, choice.folder):
                 result = task_function(config)
+        except DamagedRunError:
+            provenance.take_back()
+            raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":

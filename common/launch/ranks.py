@@ -22,6 +22,7 @@ from common.errors import RunStoppedError
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
+FIRST_RANK_VARIABLE = "AI_RESEARCH_FIRST_RANK_PID"
 GRACE_S = 15
 """How long the others may take to leave once one process is done or has failed."""
 
@@ -40,7 +41,7 @@ def die_with_first_rank() -> None:
     """Lets the system end this process when the first rank ends, however that happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
+        if os.getppid() != int(os.environ[FIRST_RANK_VARIABLE]):  # It ended before it could be asked for.
             os._exit(1)
 
 
@@ -74,7 +75,8 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
 
 
 def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder)}
+    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), FIRST_RANK_VARIABLE: str(os.getpid())}
+    environment = {**os.environ, **own}
     with (folder / f"rank_{rank}.log").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, sys.argv[0], *overrides],

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigError, RunError
+from common.errors import ConfigError, DamagedRunError, RunError
 from common.run.atomic import write_atomically
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def read_newest_checkpoint(path: Path, *, is_own: bool = False) -> dict[str, Any
             otherwise become the one before when the next is written. Without it nothing is changed on disk.
 
     Raises:
-        RunError: neither can be read.
+        DamagedRunError: neither can be read.
     """
     try:
         return read_checkpoint(path)
@@ -93,7 +93,7 @@ def read_newest_checkpoint(path: Path, *, is_own: bool = False) -> dict[str, Any
     try:
         checkpoint = read_checkpoint(previous)
     except ConfigError as error:
-        raise RunError(
+        raise DamagedRunError(
             f"{error}\nNo checkpoint of this run is good, and nothing was changed. Start afresh with "
             "config.ckpt_path=null."
         ) from error

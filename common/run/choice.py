@@ -91,7 +91,8 @@ def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
         return None
     _warn_of_packages(record, launch)
     record |= {"budget": launch.budget, "packages": launch.packages}
-    return Choice(folder, lock, f"continuing the {record['status']} run {folder.name}", record)
+    state = "interrupted" if record["status"] == "running" else record["status"]
+    return Choice(folder, lock, f"continuing the {state} run {folder.name}", record)
 
 
 def obstacle_to_continuing(record: dict[str, Any], launch: Launch, folder: Path) -> str | None:

@@ -59,6 +59,8 @@ class FolderLock:
         if self._descriptor is not None:
             self._released.set()
             os.ftruncate(self._descriptor, 0)
+            with contextlib.suppress(OSError):  # Otherwise a worker that inherited the descriptor would hold on to it.
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

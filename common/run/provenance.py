@@ -58,6 +58,7 @@ class Provenance:
         Args:
             **facts: What only the caller knows, such as the seed and the data that is used.
         """
+        self.before = self.path.read_text() if self.path.is_file() else ""
         self.record |= {
             "status": "running",
             "command": redacted(command_line()),
@@ -84,6 +85,10 @@ class Provenance:
         self.record |= {"status": status, "ended": _now(), "error": redacted(error) if error else None, **facts}
         self.record["launches"][-1] |= {"ended": _now(), "status": status}
         self.write()
+
+    def take_back(self) -> None:
+        """Puts back what was on record before this launch, which has changed nothing."""
+        write_text_atomically(self.path, self.before)
 
     def write(self) -> None:
         """Writes the record."""

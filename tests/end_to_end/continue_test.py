@@ -130,10 +130,12 @@ def test_without_a_good_checkpoint_the_run_says_so_and_touches_none(launch, at_s
     for path in folder.iterdir():
         path.unlink()
         path.write_bytes(b"damaged")
+    record = (folder.parent / "provenance.json").read_bytes()
     failed = launch()
     assert failed.status == 1
     assert "No checkpoint of this run is good" in failed.output
     assert {path.read_bytes() for path in folder.iterdir()} == {b"damaged"}
+    assert (folder.parent / "provenance.json").read_bytes() == record
 
 
 def test_a_full_disk_is_told_and_the_last_good_checkpoint_is_intact(
@@ -176,16 +178,17 @@ def chaos_module() -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "num_ranks"), [("fnn", 1), ("mlp", 1), ("fnn", 2)])
-def test_chaos(name: str, num_ranks: int) -> None:
+@pytest.mark.parametrize(("name", "num_ranks"), [("mlp", 1), ("fnn", 2)])
+def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chaos = chaos_module()
+    monkeypatch.setattr(chaos, "MOMENTS", ("training",))  # The others may pass by unseen on a busy machine.
     overrides = ("datamodule.config.source=digits", "trainer.max_epochs=3", "logger=none")
     rng, draw = random.Random(num_ranks), random.Random(0).random
     rng.randint = lambda low, high: high  # type: ignore[method-assign]  # Three kills each,
     rng.random = lambda: 0.6 * draw()  # type: ignore[method-assign]  # none so late that little is left for the next.
     (outcome,) = chaos.chaos(chaos.Task(name, overrides, num_ranks), 1, rng)
     assert outcome.problems == []
-    assert outcome.kills
+    assert len(outcome.kills) == 3
 
 
 @pytest.mark.slow

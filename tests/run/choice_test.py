@@ -41,7 +41,7 @@ def test_an_unfinished_run_is_continued_in_its_folder(tmp_path: Path, status: st
     end(first, status)
     second = choose(tmp_path, launch())
     assert second.folder == first.folder
-    assert second.reason == f"continuing the {status} run now"
+    assert second.reason == f"continuing the {'interrupted' if status == 'running' else status} run now"
 
 
 def test_a_finished_run_is_left_alone_unless_more_is_asked(tmp_path: Path) -> None:

@@ -20,6 +20,23 @@ def test_a_held_lock_is_refused_and_a_released_one_is_not(tmp_path: Path) -> Non
     second.release()
 
 
+def test_a_worker_that_outlives_its_run_does_not_hold_the_lock(tmp_path: Path) -> None:
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert first.acquire()
+    reader, writer = os.pipe()
+    worker = os.fork()
+    if worker == 0:  # Holds a copy of the lock's descriptor until the test is over.
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    first.release()
+    is_free = second.acquire()
+    os.close(writer)
+    os.waitpid(worker, 0)
+    assert is_free
+    second.release()
+
+
 def test_the_holder_is_named(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     assert lock.acquire()

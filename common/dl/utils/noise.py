@@ -11,6 +11,7 @@ SILENCED_WARNINGS = {
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "Lightning's own use of torch",
     r".*It is recommended to use `self\.log\(.*sync_dist=True.*": "BaseLitModule adds up over all ranks itself",
     r".*`training_step` returned `None`.*": "config.on_bad_loss=skip says itself which step is skipped",
+    r".*The `srun` command is available.*": "hydra/launcher says where a run goes",
     r".*no CUDA runtime is found.*": "said by torch on every machine without a GPU",
 }
 """Patterns of warnings and why each may be silenced."""
