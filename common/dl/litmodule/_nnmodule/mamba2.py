@@ -223,7 +223,8 @@ class Mamba2Mixer(nn.Module):
         """Returns a causal convolution of each channel, B×L×X, from B×(K−1+L)×X."""
         weight, bias = self.conv1d.weight, self.conv1d.bias
         assert bias is not None
-        return functional.silu(CausalConvolution.apply(channels, weight.squeeze(1), bias))
+        y: Tensor = CausalConvolution.apply(channels, weight.squeeze(1), bias)  # type: ignore[no-untyped-call]
+        return functional.silu(y)
 
     def _split(self, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config

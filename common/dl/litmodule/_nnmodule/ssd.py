@@ -104,7 +104,8 @@ def ssd_torch(
 
 def _by_group(part: Tensor, num_groups: int) -> Tensor:
     """Turns B C Q H P into B C G Q (R·P): what heads of a group share multiplies all of them in one product."""
-    return part.unflatten(3, (num_groups, -1)).flatten(4).transpose(2, 3)
+    grouped: Tensor = part.unflatten(3, (num_groups, -1)).flatten(4).transpose(2, 3)
+    return grouped
 
 
 def _chunked(part: Tensor, padding: int, chunk_size: int) -> Tensor:
@@ -121,7 +122,7 @@ def _within_chunks(x: Tensor, reach: Tensor, entry: Tensor, b: Tensor, c: Tensor
     is_later = torch.ones(x.shape[2], x.shape[2], dtype=torch.bool, device=x.device).triu(1)
     reach, entry = reach.transpose(2, 3), entry.transpose(2, 3)
     decay = (reach.unsqueeze(-1) - entry.unsqueeze(-2)).masked_fill_(is_later, -torch.inf).exp_()
-    weights = (decay.unflatten(2, (scores.shape[2], -1)) * scores.unsqueeze(3)).flatten(2, 3)  # B C H Q Q
+    weights: Tensor = (decay.unflatten(2, (scores.shape[2], -1)) * scores.unsqueeze(3)).flatten(2, 3)  # B C H Q Q
     return (weights @ x.transpose(2, 3)).transpose(2, 3)
 
 
