@@ -5,6 +5,7 @@ from hydra_zen import ZenStore
 
 from common.config import BaseHydraConfig
 from common.launch.local import LocalLauncherConfig
+from common.launch.slurm import SlurmLauncherConfig
 from common.launch.sweep import GridSweeperConfig
 from common.run.log import JOB_LOGGING, QUIET_LOGGING
 from common.utils.hydra_zen import generate_config_partial
@@ -27,6 +28,7 @@ def store_hydra(store: ZenStore) -> None:
         )
     )
     store(LocalLauncherConfig, group="hydra/launcher", name="local")
+    store(SlurmLauncherConfig, group="hydra/launcher", name="slurm")
     store(GridSweeperConfig, group="hydra/sweeper", name="grid")
     store(JOB_LOGGING, group="hydra/job_logging", name="run")
     store(QUIET_LOGGING, group="hydra/hydra_logging", name="quiet")

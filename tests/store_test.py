@@ -7,7 +7,7 @@ import pytest
 from projects.classify_mnist.train import TaskRunner
 
 NAMES = {
-    "hydra/launcher": {"local"},
+    "hydra/launcher": {"local", "slurm"},
     "hydra/sweeper": {"grid"},
     "trainer": {"base"},
     "datamodule": {"classify_mnist"},

@@ -40,9 +40,7 @@ def launch_sweep(
         RunStoppedError: the sweep was asked to stop.
     """
     launches = [point.launch() for point in points]
-    sweep = replace(launches[0], kind="sweep", identity=_identity_of_sweep(launches))
-    may_continue = all(point.may_continue for point in points)
-    choice = choose_folder(wanted, sweep, newest_run(wanted.parent, sweep), may_continue=may_continue)
+    choice = choose_sweep(points, launches, wanted)
     print(f"Sweep of {len(points)} points in {choice.folder} ({choice.reason}).")
     status = "failed"
     try:
@@ -62,17 +60,45 @@ def launch_sweep(
     return results
 
 
+def choose_sweep(points: list[Point], launches: list[Launch], wanted: Path) -> Choice:
+    """Chooses and locks a sweep's folder: the one of the same sweep, unfinished, or a new one.
+
+    Args:
+        points: The settled points.
+        launches: What each point's folder is chosen by.
+        wanted: A new folder's path.
+    """
+    sweep = replace(launches[0], kind="sweep", identity=_identity_of_sweep(launches))
+    may_continue = all(point.may_continue for point in points)
+    return choose_folder(wanted, sweep, newest_run(wanted.parent, sweep), may_continue=may_continue)
+
+
+def finished_earlier(point: Point, launch: Launch, folder: Path) -> JobReturn | None:
+    """Returns the result that lies in a point's folder if it is finished and finished points are skipped."""
+    if not (folder.is_dir() and point.config.config.skip_finished and _is_finished(folder, launch)):
+        return None
+    print("  finished earlier, skipped")
+    return stored_result(folder)
+
+
+def stored_result(folder: Path) -> JobReturn:
+    """Returns the result that a finished run has recorded."""
+    result: Any = JobReturn()
+    result.status = JobStatus.COMPLETED
+    result.return_value = read_record(folder)["result"]
+    return result  # type: ignore[no-any-return]
+
+
 def _run_point(
     context: HydraContext, task_function: TaskFunction, point: Point, launch: Launch, folder: Path, num_points: int
 ) -> JobReturn:
     """Runs a point, or returns its result if it is finished and finished points are skipped."""
     wanted = folder / name_of_point(point.index, num_points, point.own_overrides)
     print(f"\n[{point.index + 1}/{num_points}] {' '.join(point.own_overrides)}")
-    earlier = wanted if wanted.is_dir() else None
-    if earlier is not None and point.config.config.skip_finished and _is_finished(earlier, launch):
-        print("  finished earlier, skipped")
-        return _stored_result(earlier)
-    choice: Choice = choose_folder(wanted, launch, earlier, may_continue=point.may_continue)
+    earlier = finished_earlier(point, launch, wanted)
+    if earlier is not None:
+        return earlier
+    choice = choose_folder(wanted, launch, wanted if wanted.is_dir() else None, may_continue=point.may_continue)
     result = run_job(context, task_function, point, choice)
     if result.status == JobStatus.FAILED:
         if isinstance(result._return_value, RunStoppedError):
@@ -85,13 +111,6 @@ def _is_finished(folder: Path, launch: Launch) -> bool:
     record = read_record(folder)
     is_same = record["identity"] == launch.identity and record["status"] == "finished"
     return is_same and obstacle_to_continuing(record, launch, folder) is not None
-
-
-def _stored_result(folder: Path) -> JobReturn:
-    result: Any = JobReturn()
-    result.status = JobStatus.COMPLETED
-    result.return_value = read_record(folder)["result"]
-    return result  # type: ignore[no-any-return]
 
 
 def _identity_of_sweep(launches: list[Launch]) -> str:

@@ -4,11 +4,13 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.utils import setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
 from common.launch.settle import settle
+from common.launch.sweep import swept_keys
 from common.run.choice import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
@@ -64,6 +66,29 @@ class Point:
         resolve(config)
         tree: Any = OmegaConf.to_container(config)
         return {str(key): value for key, value in tree.items() if key != "hydra"}
+
+
+def settled_points(context: HydraContext, config: DictConfig, points: list[list[str]], num_ranks: int) -> list[Point]:
+    """Composes and settles the configurations of a command's points.
+
+    Args:
+        context: Hydra's means to compose configurations.
+        config: The command's configuration, without the values that are swept.
+        points: Each point's overrides.
+        num_ranks: Processes that share a point's work.
+
+    Returns:
+        The points; none if `config.preflight_only` asks for the checks alone, which were done before.
+    """
+    setup_globals()
+    swept = swept_keys(list(config.hydra.overrides.task))
+    composed = [compose_point(context, config, index, point, swept, num_ranks) for index, point in enumerate(points)]
+    if any(point.config.config.preflight_only for point in composed):
+        print(f"Preflight: {len(points)} configuration(s) checked, nothing wrong. Nothing was started.")
+        return []
+    for point in composed:
+        point.settle()
+    return composed
 
 
 def compose_point(

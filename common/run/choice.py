@@ -5,18 +5,21 @@ What a launch finds in an earlier run's `provenance.json` decides; the lock make
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from common.errors import ConfigError, RunError
 from common.run.atomic import write_text_atomically
 from common.run.checkpoint import FOLDER_NAME, LAST
 from common.run.folder import reserve_folder
 from common.run.identity import changed_files, is_larger_budget
 from common.run.lock import FolderLock
 from common.run.provenance import FILE_NAME
+from common.run.queue import is_in_queue
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,47 @@ class Choice:
     record: dict[str, Any]
 
 
+JOB_VARIABLE = "AI_RESEARCH_JOB_FOLDER"
+"""Names a job's own folder, which was chosen when the job was submitted."""
+
+OWN_FOLDER_TIMEOUT_S = 300.0
+"""How long a job waits for its folder: the process before it may be leaving, or have died on another machine."""
+
+
+def folder_of_job() -> Path | None:
+    """Returns the folder that was chosen for this job, if this process is one."""
+    folder = os.environ.get(JOB_VARIABLE)
+    return Path(folder) if folder else None
+
+
+def own_choice(folder: Path, launch: Launch) -> Choice:
+    """Locks and returns a job's own folder, which it always continues, however often it is queued again.
+
+    Args:
+        folder: The folder.
+        launch: What is launched.
+
+    Raises:
+        ConfigError: what was composed here is not what was submitted.
+        RunError: another process does not let go of the folder.
+    """
+    lock = FolderLock(folder)
+    deadline = time.monotonic() + OWN_FOLDER_TIMEOUT_S
+    while not lock.acquire():
+        if time.monotonic() > deadline:
+            raise RunError(f"{folder} is still being written by another process after {OWN_FOLDER_TIMEOUT_S:.0f} s.")
+        time.sleep(1)
+    record = read_record(folder)
+    if record["identity"] != launch.identity:
+        lock.release()
+        raise ConfigError(
+            f"{folder}: the job composed another configuration (identity {launch.identity}) than was submitted "
+            f"({record['identity']}). Is the data on this machine the same? Submit the command again."
+        )
+    _warn_of_packages(record, launch)
+    return Choice(folder, lock, f"the job's own folder, {record['status']}", record)
+
+
 def choose_folder(wanted: Path, launch: Launch, earlier: Path | None, *, may_continue: bool) -> Choice:
     """Chooses and locks the folder of a launch.
 
@@ -80,7 +124,8 @@ def choose_folder(wanted: Path, launch: Launch, earlier: Path | None, *, may_con
 
 def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
     """Locks and returns an earlier run's folder if it is to be continued and nobody writes to it."""
-    if obstacle_to_continuing(read_record(folder), launch, folder):
+    record = read_record(folder)
+    if obstacle_to_continuing(record, launch, folder) or is_in_queue(record):
         return None
     lock = FolderLock(folder)
     if not lock.acquire():
@@ -114,7 +159,10 @@ def obstacle_to_continuing(record: dict[str, Any], launch: Launch, folder: Path)
 
 def why_not(folder: Path, launch: Launch) -> str:
     """Returns why an earlier run was not continued."""
-    obstacle = obstacle_to_continuing(read_record(folder), launch, folder)
+    record = read_record(folder)
+    obstacle = obstacle_to_continuing(record, launch, folder)
+    if obstacle is None and is_in_queue(record):
+        return f"a new run: {folder.name} is in SLURM's queue as job {record['slurm']['job_id']}"
     return obstacle or f"a new run: {folder.name} is still being written by another process"
 
 

@@ -21,8 +21,8 @@ from common.utils.misc import available_cpus, repository_path
 
 FILE_NAME = "provenance.json"
 
-Status = Literal["running", "finished", "stopped", "failed"]
-"""How a run stands: `stopped` by a person or a signal, `failed` by an error."""
+Status = Literal["queued", "running", "finished", "stopped", "failed"]
+"""How a run stands: `queued` in a cluster, `stopped` by a person or a signal, `failed` by an error."""
 
 PACKAGES = (
     "torch",
@@ -67,7 +67,8 @@ class Provenance:
             "ended": None,
             "error": None,
             **facts,
-            "git": git_state(repository_path()),
+            # A job runs from a copy of the code that was submitted, and of that the record knows already.
+            "git": self.record["git"] if "snapshot" in self.record else git_state(repository_path()),
             "python": platform.python_version(),
             "machine": machine(),
         }

@@ -34,6 +34,12 @@ class SteadyWandbLogger(WandbLogger):
         """
         self.attempt(lambda: self.experiment.log(dict(row), step=step))
 
+    def num_rows(self) -> int | None:
+        """Returns W&B's own count of rows, or None where W&B has failed."""
+        counted: list[int] = []
+        self.attempt(lambda: counted.append(int(self.experiment.step)))
+        return counted[0] if counted else None
+
     def finish(self) -> None:
         """Ends the run."""
         self.attempt(lambda: self.experiment.finish())

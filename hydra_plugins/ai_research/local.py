@@ -1,23 +1,25 @@
 """Hydra finds launchers only below `hydra_plugins`; the work is in `common/launch/local.py`."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.launch.local import LocalResources, launch
-from common.utils.beartype import ge
+from common.launch.local import launch
+from common.launch.resources import Resources
 
 
 class LocalLauncher(Launcher):
     """Runs subtasks in this process, one after the other."""
 
-    def __init__(self, cpus_per_task: Annotated[int, ge(1)] | None, tasks_per_node: Annotated[int, ge(1)]) -> None:
-        """Takes the fields of `LocalLauncherConfig`."""
-        self.resources = LocalResources(cpus_per_task=cpus_per_task, tasks_per_node=tasks_per_node)
+    def __init__(self, **fields: Any) -> None:
+        """Takes the fields of `Resources`."""
+        self.resources = Resources(**fields)
+
+    __init__.__annotations__ = Resources.__init__.__annotations__  # Values are judged by them.
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed."""

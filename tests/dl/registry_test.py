@@ -66,7 +66,7 @@ EXPECTED_MEMBERS = {
     "trainer": {"base"},
     "logger": {"wandb", "none"},
     "callbacks": {"none", "early_stopping"},
-    "hydra/launcher": {"local"},
+    "hydra/launcher": {"local", "slurm"},
     "datamodule": {"classify_mnist", "oscillator_pred"},
     "litmodule": {"classify_mnist", "oscillator_pred_autoregression", "oscillator_pred_diffusion"},
 }

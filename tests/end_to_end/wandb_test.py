@@ -4,10 +4,19 @@ Offline, W&B writes each table that is sent as a JSON file below the run's folde
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from common.run.metrics import read_metrics
+from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU, REPOSITORY
 
 INTERVAL, NUM_SAMPLES = 40, 4
 STEPS_PER_EPOCH = 102
@@ -77,3 +86,48 @@ def test_server_that_does_not_answer_means_offline_said_in_one_line(command: Cal
     assert len(run.series("test/accuracy")) == 1
     for path in run.root.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), f"{path} holds the key"
+
+
+def services_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Returns the ids of W&B's service processes that a run has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (path / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:  # It has ended meanwhile.
+            continue
+        if name == "wandb-core" and int(rest.split()[1]) == process.pid:
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["alone", "with the run"])
+def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_stopped: bool) -> None:
+    """A scheduler that stops a job sends its signal to all of the job's processes, W&B's among them."""
+    command = [
+        sys.executable,
+        str(REPOSITORY / "projects/classify_mnist/train.py"),
+        "task=fnn",
+        DIGITS,
+        NO_BAR,
+        ONE_CPU,
+    ]
+    environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path), "WANDB_MODE": "offline"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    folders: list[Path] = []
+    while not (folders and len(read_metrics(folders[0])) > 1):
+        assert process.poll() is None
+        folders = list(tmp_path.glob("data/classify_mnist/fnn/[!.]*"))
+        time.sleep(0.02)
+    victims = services_of(process)
+    assert victims
+    for victim in [*victims, process.pid] if is_stopped else victims:
+        os.kill(victim, signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == (75 if is_stopped else 0), errors
+    record = json.loads((folders[0] / "provenance.json").read_text())
+    assert record["status"] == ("stopped" if is_stopped else "finished")
+    if is_stopped:
+        assert subprocess.run(command, env=environment, check=False, capture_output=True).returncode == 0
+        assert [path for path in folders[0].parent.iterdir() if path.name[0] != "."] == folders

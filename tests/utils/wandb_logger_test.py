@@ -45,3 +45,10 @@ def test_a_failure_is_said_once_and_raises_nothing(
     assert len(said) == 1
     assert "W&B failed (ConnectionResetError: Connection lost)" in said[0]
     assert run.num_calls == 1
+
+
+def test_rows_are_counted_until_a_failure(broken: tuple[SteadyWandbLogger, _BrokenRun]) -> None:
+    logger, _ = broken
+    assert logger.num_rows() == 0
+    logger.log_metrics({"train/loss": 1.0}, step=1)
+    assert logger.num_rows() is None

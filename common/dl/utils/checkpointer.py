@@ -169,7 +169,7 @@ class Checkpointer(Callback):
             "metrics_file": self.boundary["metrics_file"],
             "num_threads": torch.get_num_threads(),
             "has_stopped_early": has_stopped_early(trainer),
-            "wandb_step": None if wandb is None else int(wandb.experiment.step),
+            "wandb_step": None if wandb is None else wandb.num_rows(),
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -242,5 +242,6 @@ def has_stopped_early(trainer: Trainer) -> bool:
 def _forward_wandb(trainer: Trainer, step: int | None) -> None:
     """Lets W&B count on from where it was, so that no row of the run's history is written twice."""
     logger = wandb_logger(trainer)
-    if logger is not None and step is not None and logger.experiment.step < step:
+    reached = None if logger is None else logger.num_rows()
+    if logger is not None and reached is not None and step is not None and reached < step:
         logger.log_row({"trainer/global_step": trainer.global_step}, step=step)

@@ -1,0 +1,68 @@
+"""What a subtask asks for: of this machine, and of a cluster."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from common.utils.beartype import ge, gt
+
+WEEK_MIN = 7 * 24 * 60
+
+
+@dataclass
+class Resources:
+    """What a task file may ask for, whichever launcher runs it.
+
+    The local launcher honours `cpus_per_task` and `tasks_per_node`; the other fields mean something to a cluster alone.
+
+    Attributes:
+        cpus_per_task: CPUs per process, for torch's threads and for data-loading workers. null: on this machine all
+            that the process may use, on a cluster one.
+        tasks_per_node: Processes (ranks) that share the work of a subtask.
+        gpus_per_node: GPUs; null: none asked for.
+        mem_gb: Memory in GB; null: the cluster's default.
+        timeout_min: Minutes after which the cluster stops a job, which is then queued again and goes on.
+        account: Whom the cluster charges; null: its default.
+        partition: Part of the cluster; null: its default.
+        qos: Quality of service; null: the cluster's default.
+        constraint: Features that a node must have; null: none.
+        python: The command that runs Python in a job, for instance `apptainer exec image.sif python`; null: the
+            interpreter that runs now.
+        setup: Lines of shell that a job begins with, such as `module load apptainer`.
+    """
+
+    cpus_per_task: Annotated[int, ge(1)] | None = None
+    tasks_per_node: Annotated[int, ge(1)] = 1
+    gpus_per_node: Annotated[int, ge(0)] | None = None
+    mem_gb: Annotated[float, gt(0)] | None = None
+    timeout_min: Annotated[int, ge(1)] = WEEK_MIN
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    python: str | None = None
+    setup: list[str] = field(default_factory=list)
+
+
+@dataclass
+class SlurmResources(Resources):
+    """What the slurm launcher is told besides.
+
+    Attributes:
+        array_parallelism: Points of a sweep that may run at the same time.
+        signal_delay_s: How long before the time limit a job is told to save and leave.
+        max_num_timeout: How often a job that was stopped, by its time limit or otherwise, is queued again.
+        detach: Whether to leave once the jobs are submitted, instead of waiting for them.
+        additional_parameters: Further options of `sbatch`, without their dashes.
+    """
+
+    array_parallelism: Annotated[int, ge(1)] = 256
+    signal_delay_s: Annotated[int, ge(1)] = 120
+    max_num_timeout: Annotated[int, ge(0)] = 100
+    detach: bool = False
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def interpreter(self) -> str:
+        """The command that runs Python in a job."""
+        return self.python or sys.executable

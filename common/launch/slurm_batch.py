@@ -1,0 +1,136 @@
+"""What SLURM is given: one script for a plain run or for all points of a sweep, and a command for each of them."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from common.errors import ConfigError, RunStoppedError
+from common.launch.point import Point
+from common.launch.resources import SlurmResources
+from common.launch.snapshot import FOLDER_NAME as CODE
+from common.run.choice import JOB_VARIABLE
+from common.utils.misc import repository_path
+from common.utils.runner import get_absolute_project_path
+
+FOLDER_NAME = ".slurm"
+
+SCRIPT_NAME = "job.sh"
+
+# Signals reach Python alone; the shell survives them to see how it ended, and to have the job queued again: from here,
+# because a container has no `scontrol`. A job that was cancelled or preempted meanwhile is in another state.
+REQUEUE = """status=$?
+if [ $status -eq {stopped} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {most} ]; then
+    id="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}}}"
+    if [ "$(squeue --noheader --jobs "${{id:-$SLURM_JOB_ID}}" --format %T)" = RUNNING ]; then
+        scontrol requeue "${{id:-$SLURM_JOB_ID}}"
+    fi
+fi
+exit $status"""
+
+
+def write_job(folder: Path, points: list[Point], folders: list[Path], name: str, resources: SlurmResources) -> Path:
+    """Writes the script and the commands of a submission.
+
+    Args:
+        folder: The run's or the sweep's folder, with the snapshot in it.
+        points: What is to run.
+        folders: Each point's own folder.
+        name: The job's name.
+        resources: What is asked for.
+
+    Returns:
+        The script.
+    """
+    place = folder / FOLDER_NAME
+    place.mkdir(exist_ok=True)
+    for number, (point, own) in enumerate(zip(points, folders, strict=True)):
+        (place / f"command_{number}.sh").write_text(command_of(point, own, folder / CODE, resources))
+    script = place / SCRIPT_NAME
+    script.write_text(script_of(place, len(points), name, resources))
+    return script
+
+
+def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
+    """Returns the shell lines that run a point from the snapshot, in its own folder."""
+    program = code / get_absolute_project_path().relative_to(repository_path()) / Path(sys.argv[0]).name
+    variables = {
+        "AI_RESEARCH_PATH": os.environ["AI_RESEARCH_PATH"],
+        "PYTHONPATH": str(code),
+        JOB_VARIABLE: str(own_folder),
+    }
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    command = f"exec {resources.interpreter} {shlex.join([str(program), *point.overrides])}"
+    return "\n".join([f"cd {shlex.quote(str(Path.cwd()))}", *exports, command, ""])
+
+
+def script_of(place: Path, num_points: int, name: str, resources: SlurmResources) -> str:
+    """Returns the script of a submission, made by submitit.
+
+    One task on one node holds all ranks of a point: the first rank starts the others, in a container too.
+    """
+    from submitit.slurm.slurm import _make_sbatch_string  # It has no public way to add what follows the command.
+
+    number = "${SLURM_ARRAY_TASK_ID}" if num_points > 1 else "0"
+    further = {
+        "nodes": 1,
+        "ntasks": 1,
+        "requeue": True,
+        "signal": f"USR2@{resources.signal_delay_s}",
+        **resources.additional_parameters,
+    }
+    text: str = _make_sbatch_string(
+        command=f'sh "{place}/command_{number}.sh"',
+        folder=place,
+        job_name=re.sub(r"[^\w.-]", "_", name),
+        time=resources.timeout_min,
+        cpus_per_task=(resources.cpus_per_task or 1) * resources.tasks_per_node,
+        gpus_per_node=resources.gpus_per_node,
+        mem=None if resources.mem_gb is None else f"{round(1024 * resources.mem_gb)}M",
+        account=resources.account,
+        partition=resources.partition,
+        qos=resources.qos,
+        constraint=resources.constraint,
+        array_parallelism=resources.array_parallelism,
+        map_count=num_points if num_points > 1 else None,
+        setup=["trap : TERM INT USR1 USR2", *resources.setup],
+        teardown=[REQUEUE.format(stopped=RunStoppedError.exit_status, most=resources.max_num_timeout)],
+        stderr_to_stdout=True,
+        additional_parameters=further,
+    )
+    return text + "\n"
+
+
+def check_request(name: str, num_points: int, resources: SlurmResources) -> None:
+    """Asks SLURM whether it could ever run such a job.
+
+    Raises:
+        ConfigError: it could not, or there is no SLURM.
+    """
+    _sbatch(["--test-only"], script_of(Path.cwd(), num_points, name, resources))
+
+
+def submit(script: Path) -> int:
+    """Submits a script, held back until `release`; returns the job's number, the array's where it is one."""
+    return int(_sbatch(["--parsable", "--hold"], script.read_text()).split(";")[0])
+
+
+def release(job_id: int) -> None:
+    """Lets a job start that was held back."""
+    subprocess.run(["scontrol", "release", str(job_id)], check=True, capture_output=True)
+
+
+def _sbatch(options: list[str], script: str) -> str:
+    try:
+        result = subprocess.run(["sbatch", *options], input=script, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "hydra/launcher=slurm needs SLURM's commands, and sbatch was not found. Type the command on a cluster's "
+            "login node, or use hydra/launcher=local."
+        ) from error
+    if result.returncode != 0:
+        said = result.stderr.strip().removeprefix("sbatch: ").replace("\nsbatch: ", "\n")
+        raise ConfigError(f"SLURM cannot run such a job: {said}\nAsked for in hydra.launcher.* of the task file.")
+    return result.stdout.strip()
