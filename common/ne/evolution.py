@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Evolution:
-    """The state of a run between two generations, and the step to the next. Every rank holds and computes all of it
-    but the episodes, which the ranks share.
+    """The state of a run between two generations, and the step to the next.
+
+    Every rank holds and computes all of it but the episodes, which the ranks share.
 
     Args:
         algorithm: Asked and told.

@@ -1,8 +1,8 @@
 """`metrics.csv`: every logged scalar, readable without an account or a network.
 
-One row per log call: `step` (optimiser steps or generations done), `epoch`, `time` (seconds since 1970), then one column per metric,
-in the order in which they first appeared; a metric that a call did not log is empty in its row. Numbers are written
-with every digit that they have.
+One row per log call: `step` (optimiser steps or generations done), `epoch`, `time` (seconds since 1970), then one
+column per metric, in the order in which they first appeared; a metric that a call did not log is empty in its row.
+Numbers are written with every digit that they have.
 """
 
 import csv

@@ -40,9 +40,8 @@ class CompiledRollout:
         spaces = actors.spaces
         forward, num_scratch = actors.networks.compiled()
         act = choose if spaces.kind == "discrete" else turn_to_number
-        self.kernel = compile_rollout(
-            compiled(name), forward, act, (spaces.num_inputs, spaces.num_outputs, num_scratch)
-        )
+        sizes = spaces.num_inputs, spaces.num_outputs, num_scratch
+        self.kernel = compile_rollout(compiled(name), forward, act, sizes)
         self.pool = ThreadPoolExecutor(num_threads)
         self.num_chunks = 1 if num_threads == 1 else num_threads * CHUNKS_PER_THREAD
 
@@ -57,7 +56,6 @@ class CompiledRollout:
         memory = self.actors.networks.start_memory(arrays)[individuals]
         result = empty_episodes(self.actors, len(seeds), memory.shape[1])
         result.memory = memory
-        states = self.physics.start(seeds)
         fixed = (
             self.actors.networks.kernel_arrays(arrays),
             (arrays["shift"], arrays["scale"]),
@@ -116,7 +114,7 @@ def compile_rollout(
 
 @numba.njit(nogil=True)
 @no_type_check
-def choose(outputs, bounds):
+def choose(outputs, bounds):  # noqa: ARG001  # Called like the other one.
     """Returns the index of the largest output, the first of equals."""
     best = 0
     for index in range(1, len(outputs)):

@@ -98,14 +98,15 @@ def actions_of(spaces: Spaces, outputs: Float64[np.ndarray, "n x"]) -> np.ndarra
         int64, n for `discrete` and n × choices for `multi_discrete`; float32, n × k, for `box`.
     """
     if spaces.kind == "discrete":
-        return outputs.argmax(axis=1) + spaces.first_choices[0]
+        return np.asarray(outputs.argmax(axis=1) + spaces.first_choices[0])
     if spaces.kind == "multi_discrete":
         ends = np.cumsum(spaces.num_choices)[:-1]
         parts = np.split(outputs, ends, axis=1)
-        return np.stack([part.argmax(axis=1) for part in parts], axis=1) + np.array(spaces.first_choices)
+        chosen = np.stack([part.argmax(axis=1) for part in parts], axis=1)
+        return np.asarray(chosen + np.array(spaces.first_choices))
     low, high = spaces.action_low, spaces.action_high
     is_bounded = np.isfinite(low) & np.isfinite(high)
     low, high = np.where(is_bounded, low, 0.0), np.where(is_bounded, high, 0.0)
     mapped = low + (np.tanh(outputs) + 1) / 2 * (high - low)
     actions = np.where(is_bounded, mapped, np.clip(outputs, spaces.action_low, spaces.action_high))
-    return actions.astype(np.float32)
+    return np.asarray(actions, np.float32)

@@ -70,7 +70,7 @@ def fitness_metrics(fitness: Float64[np.ndarray, " p"]) -> dict[str, float]:
         fitness: Of each of p individuals.
     """
     valid = fitness[~np.isnan(fitness)]
-    summaries = {"best": np.max, "mean": np.mean, "median": np.median, "std": np.std, "worst": np.min}
+    summaries: dict[str, Any] = {"best": np.max, "mean": np.mean, "median": np.median, "std": np.std, "worst": np.min}
     metrics = {
         f"fitness/{name}": float(summary(valid)) if len(valid) else np.nan for name, summary in summaries.items()
     }

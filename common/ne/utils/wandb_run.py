@@ -55,7 +55,12 @@ class WandbRun(BaseRun):
         tags: list[str] | None = None,
     ) -> None:
         self.folder = Path(save_dir)
-        self.settings = {"project": project, "name": name or self.folder.name, "dir": save_dir, "entity": entity}
+        self.settings: dict[str, Any] = {
+            "project": project,
+            "name": name or self.folder.name,
+            "dir": save_dir,
+            "entity": entity,
+        }
         self.settings |= {"group": group, "job_type": job_type, "notes": notes, "tags": tags}
 
     def start(self, mode: Mode) -> "WandbRun | None":
@@ -65,7 +70,8 @@ class WandbRun(BaseRun):
         settings = {**self.settings, "id": run_id(self.folder), "resume": "allow", "mode": mode}
         try:
             self.run: Any = wandb.init(**settings, settings=wandb_settings(self.folder))
-            self.run.config.update(config_of(self.folder))
+            config: Any = self.run.config
+            config.update(config_of(self.folder))
         except wandb.Error:
             if mode == "offline":
                 raise

@@ -92,7 +92,7 @@ class BaseNetworks(ABC):
     def kernel_arrays(self, arrays: Arrays) -> tuple[np.ndarray, ...]:
         """Returns what the compiled function takes as its first argument."""
 
-    def carry(self, arrays: Arrays, memory: np.ndarray) -> None:
+    def carry(self, arrays: Arrays, memory: np.ndarray) -> None:  # noqa: B027  # Most kinds keep nothing.
         """Lets individuals keep, in place, something of their first episode's memory, p × m, at its end."""
 
     def metrics(self, arrays: Arrays) -> dict[str, float]:

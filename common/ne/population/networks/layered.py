@@ -11,6 +11,7 @@ x outputs of the network.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -135,8 +136,14 @@ class LayeredNetworks(BaseNetworks):
         from common.ne.population.networks.layered_compiled import compile_forward
 
         table = [
-            (layer.start, layer.recurrent_start, layer.bias_start, layer.num_inputs, layer.num_outputs)
-            + (layer.memory_start if layer.is_recurrent else -1,)
+            (
+                layer.start,
+                layer.recurrent_start,
+                layer.bias_start,
+                layer.num_inputs,
+                layer.num_outputs,
+                layer.memory_start if layer.is_recurrent else -1,
+            )
             for layer in self.layers
         ]
         return compile_forward(np.array(table, np.int64)), 2 * max(layer.num_outputs for layer in self.layers)
@@ -156,7 +163,7 @@ class LayeredNetworks(BaseNetworks):
     def _layers(self) -> Iterator[Layer]:
         sizes = [self.num_inputs, *self.config.hidden_sizes, self.num_outputs]
         start = memory_start = 0
-        for index, (num_inputs, num_outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for index, (num_inputs, num_outputs) in enumerate(pairwise(sizes)):
             is_recurrent = self.is_recurrent and index < len(sizes) - 2
             layer = Layer(start, num_inputs, num_outputs, is_recurrent, memory_start)
             yield layer
@@ -171,7 +178,7 @@ def _product(
     """Multiplies each row of values with its own matrix, i × j, which begins at the given parameter."""
     size, num_inputs = values.shape
     weights = parameters[:, start : start + num_inputs * num_outputs].reshape(size, num_inputs, num_outputs)
-    sums = values[:, :1] * weights[:, 0]
+    sums: np.ndarray = values[:, :1] * weights[:, 0]
     for index in range(1, num_inputs):
         sums += values[:, index : index + 1] * weights[:, index]
     return sums

@@ -49,7 +49,7 @@ def compile_forward(layers: np.ndarray) -> Callable[..., None]:
                     memory[memory_start : memory_start + num_outputs] = sums
                 values = sums
 
-    return forward
+    return forward  # type: ignore[no-any-return]
 
 
 @numba.njit(nogil=True)

@@ -1,7 +1,7 @@
 """How real-valued parameters mutate.
 
 Self-adaptation: Bäck and Schwefel 1993, "An overview of evolutionary algorithms for parameter optimization", section
-2.1 (log-normal steps of one factor per individual and one per parameter); we add a floor, below which no strength falls.
+2.1 (log-normal steps of one factor per individual and one per parameter). We add a floor below which none falls.
 
 Axes: p individuals; d parameters of an individual.
 """
