@@ -6,6 +6,7 @@ from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.config import NeuroevolutionSubtaskConfig, NeuroevolutionTaskConfig
 from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
 from common.ne.population.actor import Actors, ActorsConfig
+from common.ne.population.networks.dynamic import DynamicNetworks, DynamicNetworksConfig
 from common.ne.population.networks.feedforward import FeedforwardNetworks
 from common.ne.population.networks.layered import LayeredNetworksConfig
 from common.ne.population.networks.mutation import MutationConfig
@@ -33,4 +34,6 @@ def store_configs(store: ZenStore) -> None:
     for name, networks in {"feedforward": FeedforwardNetworks, "recurrent": RecurrentNetworks}.items():
         config = generate_config(LayeredNetworksConfig, mutation=generate_config(MutationConfig))
         store(generate_config_partial(networks, config=config), group="population/networks", name=name)
+    config = generate_config(DynamicNetworksConfig, mutation=generate_config(MutationConfig, strength=0.3))
+    store(generate_config_partial(DynamicNetworks, config=config), group="population/networks", name="dynamic")
     store_loggers(store, WandbRun, NoRun)

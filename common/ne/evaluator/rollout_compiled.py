@@ -5,28 +5,38 @@ Each episode is played from its start to its end by itself, so threads share the
 Axes: n episodes.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, no_type_check
 
 import numba
 import numpy as np
 
+from common.errors import ConfigError
 from common.ne.evaluator.base import Episodes
-from common.ne.evaluator.physics import PHYSICS
-from common.ne.evaluator.physics.compiled import CompiledPhysics, compiled
+from common.ne.evaluator.physics import PHYSICS, compiled
 from common.ne.evaluator.rollout import empty_episodes
+from common.ne.population import networks
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import Arrays
+from common.ne.population.networks.compiled import forward
+from common.ne.utils import compiled_math
 from common.ne.utils.compiled_math import tanh
+from common.ne.utils.numba_cache import use_cache_for
 
 CHUNKS_PER_THREAD = 8
 """Pieces into which a thread's share is cut, because episodes differ in length."""
 
+NAMES = tuple(compiled.COMPILED)
+"""An environment's place here tells it in the kernel."""
+
+_step_0, _step_1, _step_2, _step_3, _step_4 = (physics.step for physics in compiled.COMPILED.values())
+_observe_0, _observe_1, _observe_2, _observe_3, _observe_4 = (physics.observe for physics in compiled.COMPILED.values())
+
 
 class CompiledRollout:
-    """Plays episodes of one environment with one kind of network.
+    """Plays episodes of one environment.
 
     Args:
         name: The environment's id.
@@ -36,12 +46,8 @@ class CompiledRollout:
 
     def __init__(self, name: str, actors: Actors, num_threads: int) -> None:
         self.physics = PHYSICS[name]
+        self.environment = NAMES.index(name)
         self.actors = actors
-        spaces = actors.spaces
-        forward, num_scratch = actors.networks.compiled()
-        act = choose if spaces.kind == "discrete" else turn_to_number
-        sizes = spaces.num_inputs, spaces.num_outputs, num_scratch
-        self.kernel = compile_rollout(compiled(name), forward, act, sizes)
         self.pool = ThreadPoolExecutor(num_threads)
         self.num_chunks = 1 if num_threads == 1 else num_threads * CHUNKS_PER_THREAD
 
@@ -52,80 +58,119 @@ class CompiledRollout:
             arrays: Individuals.
             individuals: The index of each episode's individual.
             seeds: The seed of each episode's start state.
+
+        Raises:
+            ConfigError: this kind of network has no compiled form.
         """
+        network = self.actors.networks.for_kernel(arrays)
+        if network is None:
+            raise ConfigError(
+                f"{type(self.actors.networks).__name__} have no compiled form: use evaluator.config.backend=numpy."
+            )
         memory = self.actors.networks.start_memory(arrays)[individuals]
         result = empty_episodes(self.actors, len(seeds), memory.shape[1])
         result.memory = memory
+        spaces = self.actors.spaces
+        bounds = np.concatenate([spaces.action_low, spaces.action_high])  # Empty where actions are discrete.
+        kernel: Any = play
         fixed = (
-            self.actors.networks.kernel_arrays(arrays),
+            (self.environment, self.physics.max_steps, int(self.actors.has_statistics), spaces.num_outputs),
+            tuple(network),
             (arrays["shift"], arrays["scale"]),
-            (self.actors.spaces.action_low, self.actors.spaces.action_high),
-            (self.physics.max_steps, self.actors.has_statistics),
+            bounds,
             (individuals, self.physics.start(seeds)),
             (result.rewards, result.lengths, result.sums, result.squares, result.memory),
         )
         ends = np.linspace(0, len(seeds), min(self.num_chunks, len(seeds)) + 1).astype(np.int64)
-        for done in [self.pool.submit(self.kernel, *fixed, first, last) for first, last in pairwise(ends)]:
+        for done in [self.pool.submit(kernel, *fixed, first, last) for first, last in pairwise(ends)]:
             done.result()
         return result
 
 
-def compile_rollout(
-    physics: CompiledPhysics, forward: Callable[..., None], act: Callable[..., Any], sizes: tuple[int, int, int]
-) -> Callable[..., None]:
-    """Returns a function that plays the episodes from an index to another.
+_FOLDERS = (Path(str(compiled.__file__)).parent, Path(str(networks.__file__)).parent)
+use_cache_for(
+    [
+        Path(__file__),
+        Path(str(compiled_math.__file__)),
+        *(file for folder in _FOLDERS for file in sorted(folder.glob("*.py"))),
+    ]
+)
 
-    Args:
-        physics: The environment's.
-        forward: The network's.
-        act: Turns outputs and bounds into an action.
-        sizes: The numbers of inputs, of outputs, and of scratch space that `forward` wants.
-    """
-    num_inputs, num_outputs, num_scratch = sizes
-    step, observe = physics.step, physics.observe
 
-    @numba.njit(nogil=True)
-    @no_type_check
-    def play(network, view, bounds, limits, starts, results, first, last):
-        shift, scale = view
-        max_steps, has_statistics = limits
-        individuals, states = starts
-        rewards, lengths, sums, squares, memory = results
-        observation = np.empty(num_inputs, np.float32)
-        inputs, outputs, scratch = np.empty(num_inputs), np.empty(num_outputs), np.empty(num_scratch)
-        for episode in range(first, last):
-            individual, state, remembered = individuals[episode], states[episode], memory[episode]
-            total, length, is_over = 0.0, 0, False
-            while not is_over and length < max_steps:
-                observe(state, observation)
-                for index in range(num_inputs):
-                    inputs[index] = (observation[index] - shift[individual, index]) * scale[individual, index]
-                    if has_statistics:
-                        sums[episode, index] += observation[index]
-                        squares[episode, index] += np.float64(observation[index]) * np.float64(observation[index])
-                forward(network, individual, remembered, inputs, outputs, scratch)
-                reward, is_over = step(state, act(outputs, bounds))
-                total += reward
-                length += 1
-            rewards[episode], lengths[episode] = total, length
-
-    return play  # type: ignore[no-any-return]
+@numba.njit(nogil=True, cache=True)
+@no_type_check
+def play(settings, network, view, bounds, starts, results, first, last):
+    """Plays the episodes from an index to another; the arguments are put together in `CompiledRollout.play`."""
+    environment, max_steps, has_statistics, num_outputs = settings
+    kind, numbers, indices, table, num_scratch = network
+    shift, scale = view
+    individuals, states = starts
+    rewards, lengths, sums, squares, memory = results
+    num_inputs = shift.shape[1]
+    observation = np.empty(num_inputs, np.float32)
+    inputs, outputs, scratch = np.empty(num_inputs), np.empty(num_outputs), np.empty(num_scratch)
+    for episode in range(first, last):
+        individual, state = individuals[episode], states[episode]
+        total, length, is_over = 0.0, 0, False
+        while not is_over and length < max_steps:
+            observe(environment, state, observation)
+            for index in range(num_inputs):
+                inputs[index] = (observation[index] - shift[individual, index]) * scale[individual, index]
+                if has_statistics:
+                    sums[episode, index] += observation[index]
+                    squares[episode, index] += np.float64(observation[index]) * np.float64(observation[index])
+            forward(kind, numbers[individual], indices[individual], table, memory[episode], inputs, outputs, scratch)
+            reward, is_over = step(environment, state, choose(outputs) if len(bounds) == 0 else scaled(outputs, bounds))
+            total += reward
+            length += 1
+        rewards[episode], lengths[episode] = total, length
 
 
 @numba.njit(nogil=True)
 @no_type_check
-def choose(outputs, bounds):  # noqa: ARG001  # Called like the other one.
-    """Returns the index of the largest output, the first of equals."""
+def step(environment, state, action):  # Numba cannot pick a function from a tuple by an index that it does not know.
+    """Plays one step of the environment with this number."""
+    if environment == 0:
+        return _step_0(state, action)
+    if environment == 1:
+        return _step_1(state, action)
+    if environment == 2:
+        return _step_2(state, action)
+    if environment == 3:
+        return _step_3(state, action)
+    return _step_4(state, action)
+
+
+@numba.njit(nogil=True)
+@no_type_check
+def observe(environment, state, observation):
+    """Observes the environment with this number."""
+    if environment == 0:
+        _observe_0(state, observation)
+    elif environment == 1:
+        _observe_1(state, observation)
+    elif environment == 2:
+        _observe_2(state, observation)
+    elif environment == 3:
+        _observe_3(state, observation)
+    else:
+        _observe_4(state, observation)
+
+
+@numba.njit(nogil=True)
+@no_type_check
+def choose(outputs):
+    """Returns the index of the largest output, the first of equals, as a float."""
     best = 0
     for index in range(1, len(outputs)):
         if outputs[index] > outputs[best]:
             best = index
-    return best
+    return float(best)
 
 
 @numba.njit(nogil=True)
 @no_type_check
-def turn_to_number(outputs, bounds):
-    """Maps the only output to the bounds of the action, see `actions_of`."""
+def scaled(outputs, bounds):
+    """Maps the only output to the bounds of the action; see `actions_of`."""
     tanh(outputs)
-    return np.float32(bounds[0][0] + (outputs[0] + 1) / 2 * (bounds[1][0] - bounds[0][0]))
+    return bounds[0] + (outputs[0] + 1) / 2 * (bounds[1] - bounds[0])

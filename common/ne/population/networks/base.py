@@ -3,12 +3,13 @@
 A network object has no individuals. They are arrays, by name, with the individuals along the first axis, and are passed
 in: so any set of individuals can be run, copied, stored or joined with another.
 
+Whoever adds a kind gives it a compiled form in `compiled.py`, or returns None from `for_kernel`.
+
 Axes: p individuals; n episodes, each played by one individual; i inputs; x outputs; m numbers of memory.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -17,6 +18,28 @@ from common.utils.beartype import shape_checked
 
 Arrays = dict[str, np.ndarray]
 """What individuals consist of, by name; each array holds the individuals along its first axis."""
+
+
+LAYERED, DYNAMIC = 0, 1
+"""The kinds of networks that have a compiled form."""
+
+
+class KernelArrays(NamedTuple):
+    """Individuals as the compiled rollout takes them: of the same types for all kinds of networks.
+
+    Attributes:
+        kind: Which function of `compiled.py` runs them.
+        numbers: float64, p × any.
+        indices: int64, p × any.
+        table: int64, any × any: what all individuals have in common.
+        num_scratch: How many numbers of scratch space an episode needs.
+    """
+
+    kind: int
+    numbers: np.ndarray
+    indices: np.ndarray
+    table: np.ndarray
+    num_scratch: int
 
 
 def taken(arrays: Arrays, indices: Any) -> Arrays:
@@ -81,16 +104,8 @@ class BaseNetworks(ABC):
         """
 
     @abstractmethod
-    def compiled(self) -> tuple[Callable[..., None], int]:
-        """Returns a Numba function that does for one episode what `forward` does for many, and its scratch's size.
-
-        The function's arguments: a tuple of arrays (`kernel_arrays`), the individual's index in them, the episode's
-        memory, the inputs, the outputs (written), and scratch space for as many numbers as the second value says.
-        """
-
-    @abstractmethod
-    def kernel_arrays(self, arrays: Arrays) -> tuple[np.ndarray, ...]:
-        """Returns what the compiled function takes as its first argument."""
+    def for_kernel(self, arrays: Arrays) -> KernelArrays | None:
+        """Returns individuals as the compiled rollout takes them; None for a kind that has no compiled form."""
 
     def carry(self, arrays: Arrays, memory: np.ndarray) -> None:  # noqa: B027  # Most kinds keep nothing.
         """Lets individuals keep, in place, something of their first episode's memory, p × m, at its end."""

@@ -9,7 +9,7 @@ x outputs of the network.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, ClassVar
@@ -17,7 +17,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from common.ne.population.networks.base import Arrays, BaseNetworks
+from common.ne.population.networks.base import LAYERED, Arrays, BaseNetworks, KernelArrays
 from common.ne.population.networks.mutation import MutationConfig, mutated
 from common.utils.beartype import gt, shape_checked
 
@@ -131,26 +131,21 @@ class LayeredNetworks(BaseNetworks):
                 remembered[:] = values
         raise AssertionError  # The last layer has returned.
 
-    def compiled(self) -> tuple[Callable[..., None], int]:
-        """See `BaseNetworks`."""
-        from common.ne.population.networks.layered_compiled import compile_forward
-
+    def for_kernel(self, arrays: Arrays) -> KernelArrays:
+        """See `BaseNetworks`; the table has a row per layer, with the columns that `compiled.py` names."""
         table = [
             (
                 layer.start,
                 layer.recurrent_start,
                 layer.bias_start,
-                layer.num_inputs,
                 layer.num_outputs,
                 layer.memory_start if layer.is_recurrent else -1,
             )
             for layer in self.layers
         ]
-        return compile_forward(np.array(table, np.int64)), 2 * max(layer.num_outputs for layer in self.layers)
-
-    def kernel_arrays(self, arrays: Arrays) -> tuple[np.ndarray, ...]:
-        """See `BaseNetworks`."""
-        return (np.ascontiguousarray(arrays["parameters"]),)
+        numbers = np.ascontiguousarray(arrays["parameters"])
+        num_scratch = 3 * max(layer.num_outputs for layer in self.layers)
+        return KernelArrays(LAYERED, numbers, np.zeros((len(numbers), 0), np.int64), np.array(table), num_scratch)
 
     def metrics(self, arrays: Arrays) -> dict[str, float]:
         """See `BaseNetworks`."""
