@@ -38,14 +38,14 @@ class Pendulum(Physics):
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2"]:
         """See `Physics`: angle uniform in ±π, angular velocity uniform in ±1."""
         high = np.array([math.pi, 1.0])
-        return -high + 2 * high * uniform(seeds, 2)
+        states: np.ndarray = -high + 2 * high * uniform(seeds, 2)
+        return states
 
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 2"]) -> Float32[np.ndarray, "n 3"]:
         """See `Physics`."""
         theta, theta_dot = states.T
-        shown: np.ndarray = np.stack((np.cos(theta), np.sin(theta), theta_dot), axis=1).astype(np.float32)
-        return shown
+        return np.stack((np.cos(theta), np.sin(theta), theta_dot)).T.astype(np.float32)
 
     @shape_checked
     def step(
