@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.algorithm.shaping import without_nan
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator, Episodes, joined_episodes
 from common.ne.population.actor import Actors
@@ -119,9 +120,10 @@ class Evolution:
 
     def _challengers(self, fitness: np.ndarray) -> Arrays:
         """Returns copies of the fittest."""
-        order = np.argsort(-np.where(np.isnan(fitness), -np.inf, fitness), kind="stable")
-        if np.isnan(fitness).any():
-            log.warning("Generation %d: %d fitness values are NaN.", self.generation, np.isnan(fitness).sum())
+        valid, num_nan = without_nan(fitness)
+        if num_nan:
+            log.warning("Generation %d: the fitness of %d individuals is NaN.", self.generation, num_nan)
+        order = np.argsort(-valid, kind="stable")
         return taken(self.actors.arrays, order[: self.config.num_challengers])
 
     def _validate(self, challengers: Arrays) -> None:

@@ -18,6 +18,7 @@ from jaxtyping import Float64
 
 from common.errors import ConfigError
 from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.algorithm.shaping import without_nan
 from common.ne.population.base import BasePopulation
 from common.ne.utils.noise import generator
 from common.utils.beartype import ge, gt, le, shape_checked
@@ -75,7 +76,7 @@ class SimpleGA(BaseAlgorithm):
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
         """Puts elites, and copies of the selected parents, in the places of the individuals."""
-        order = np.argsort(-np.where(np.isnan(fitness), -np.inf, fitness), kind="stable")
+        order = np.argsort(-without_nan(fitness)[0], kind="stable")
         num_children = len(order) - self.config.num_elites
         rng = generator(self.seed, self.generation, "selection")
         if self.config.selection == "tournament":

@@ -74,13 +74,16 @@ class BaseEvaluator(ABC):
         """
 
     @abstractmethod
-    def record(self, actors: Actors, arrays: Arrays, seed: int) -> tuple[list[np.ndarray], float]:
+    def record(
+        self, actors: Actors, arrays: Arrays, seed: int, render_mode: str = "rgb_array"
+    ) -> tuple[list[np.ndarray], float]:
         """Plays one episode with the only individual, before a camera.
 
         Args:
             actors: Says what individuals are.
             arrays: One individual.
             seed: Of the start state.
+            render_mode: `human` shows a window instead of returning pictures.
 
         Returns:
             Pictures, each height × width × 3 of bytes, and the seconds between two; none where nothing can be seen.

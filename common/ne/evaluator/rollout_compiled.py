@@ -6,6 +6,7 @@ Axes: n episodes.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, no_type_check
@@ -72,8 +73,8 @@ class CompiledRollout:
         result.memory = memory
         spaces = self.actors.spaces
         bounds = np.concatenate([spaces.action_low, spaces.action_high])  # Empty where actions are discrete.
-        kernel: Any = play
-        fixed = (
+        piece: Any = partial(
+            play,
             (self.environment, self.physics.max_steps, int(self.actors.has_statistics), spaces.num_outputs),
             tuple(network),
             (arrays["shift"], arrays["scale"]),
@@ -82,7 +83,7 @@ class CompiledRollout:
             (result.rewards, result.lengths, result.sums, result.squares, result.memory),
         )
         ends = np.linspace(0, len(seeds), min(self.num_chunks, len(seeds)) + 1).astype(np.int64)
-        for done in [self.pool.submit(kernel, *fixed, first, last) for first, last in pairwise(ends)]:
+        for done in [self.pool.submit(piece, first, last) for first, last in pairwise(ends)]:
             done.result()
         return result
 

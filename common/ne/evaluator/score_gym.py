@@ -105,10 +105,13 @@ class ScoreGym(BaseEvaluator):
             return BatchedRollout(PHYSICS[self.config.environment], actors, players, seeds).play()
         return GymnasiumRollout(self.environments, self._make, actors, players, individuals, seeds).play()
 
-    def record(self, actors: Actors, arrays: Arrays, seed: int) -> tuple[list[np.ndarray], float]:
+    def record(
+        self, actors: Actors, arrays: Arrays, seed: int, render_mode: str = "rgb_array"
+    ) -> tuple[list[np.ndarray], float]:
         """See `BaseEvaluator`."""
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # Draws without a screen.
-        environment = self._make(render_mode="rgb_array")
+        if render_mode != "human":
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # Draws without a screen.
+        environment = self._make(render_mode=render_mode)
         fps = environment.metadata.get("render_fps")
         player = Players(actors, arrays)
         observation, _ = environment.reset(seed=seed)
