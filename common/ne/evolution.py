@@ -71,7 +71,8 @@ class Evolution:
             metrics |= self._prefixed("algorithm", self.algorithm.metrics())
         with self._timed("validate"):
             self._validate(challengers)
-        assert self.champion is not None
+            assert self.champion is not None
+            self.algorithm.welcome(self.champion.arrays)
         steps = int(episodes.lengths.sum())
         self.num_steps += steps
         self.timings["steps_per_second"] = steps / self.timings["seconds/evaluate"]

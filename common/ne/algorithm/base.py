@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from common.ne.population.base import BasePopulation
+from common.ne.population.networks.base import Arrays
 from common.utils.beartype import shape_checked
 
 
@@ -73,6 +74,9 @@ class BaseAlgorithm(ABC):
         It is asked for after `tell`.
         """
         return None
+
+    def welcome(self, champion: Arrays) -> None:  # noqa: B027  # Those that move a distribution have no place for it.
+        """Is shown the champion, an individual, once it is known; after `tell`."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 Source: Such et al. 2017, "Deep neuroevolution: genetic algorithms are a competitive alternative for training deep
 neural networks for reinforcement learning", algorithm 1 (truncation selection, elitism, Gaussian mutation); reference
-implementation: github.com/uber-research/deep-neuroevolution. Differences: several elites, mutation strengths may adapt
-(see `networks/mutation.py`), and the champion is chosen beside the algorithm on episodes of its own, for all
-algorithms alike. Tournaments: Goldberg and Deb 1991, "A comparative analysis of selection schemes used in genetic
-algorithms".
+implementation: github.com/uber-research/deep-neuroevolution. There, too, the elite is the one that does best on further
+episodes; here that is the champion, which is chosen for all algorithms alike. Differences: there may be more elites,
+the fittest besides the champion, and mutation strengths may adapt (see `networks/mutation.py`). Tournaments: Goldberg
+and Deb 1991, "A comparative analysis of selection schemes used in genetic algorithms".
 
 Axes: p individuals.
 """
@@ -20,6 +20,7 @@ from common.errors import ConfigError
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.shaping import without_nan
 from common.ne.population.base import BasePopulation
+from common.ne.population.networks.base import Arrays
 from common.ne.utils.noise import generator
 from common.utils.beartype import ge, gt, le, shape_checked
 
@@ -31,7 +32,7 @@ class SimpleGAConfig:
     """Configures the genetic algorithm.
 
     Attributes:
-        num_elites: How many of the fittest live on unmutated; fewer than there are individuals.
+        num_elites: How many live on unmutated, the champion and then the fittest; fewer than there are individuals.
         selection: Who has children: `truncation`, the fittest part, all alike; `tournament`, for each child the fittest
             of some drawn at random.
         parent_fraction: `truncation`: the part of the population that has children, above 0; at least one has.
@@ -84,6 +85,11 @@ class SimpleGA(BaseAlgorithm):
         else:
             ranks = rng.integers(max(1, round(self.config.parent_fraction * len(order))), size=num_children)
         self.population.select(np.concatenate([order[: self.config.num_elites], order[ranks]]))
+
+    def welcome(self, champion: Arrays) -> None:
+        """Makes the champion the first elite."""
+        if self.config.num_elites:
+            self.population.replace(0, champion)
 
     def state_dict(self) -> dict[str, Any]:
         """See `BaseAlgorithm`: nothing; all there is lies in the population."""

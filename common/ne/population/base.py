@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from common.ne.population.networks.base import Arrays
 from common.utils.beartype import shape_checked
 
 
@@ -18,7 +19,7 @@ class BasePopulation(ABC):
         arrays: Everything that an individual consists of, by name; each array is p × something.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
 
     @property
     def size(self) -> int:
@@ -44,6 +45,11 @@ class BasePopulation(ABC):
     @abstractmethod
     def mutate(self, first: int, rng: np.random.Generator) -> None:
         """Mutates the individuals from the index `first` on; those before it stay as they are."""
+
+    def replace(self, index: int, individual: Arrays) -> None:
+        """Puts the only individual of some arrays in the place of another."""
+        for name, array in individual.items():
+            self.arrays[name][index] = array[0]
 
     @shape_checked
     def select(self, indices: Int64[np.ndarray, " p"]) -> None:
