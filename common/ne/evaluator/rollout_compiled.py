@@ -173,5 +173,5 @@ def choose(outputs):
 @numba.njit(nogil=True)
 @no_type_check
 def scaled(outputs, bounds):
-    """Maps the only output to the bounds of the action; see `actions_of`."""
+    """Maps the only output to the bounds of the action; see `Spaces.actions_of`."""
     return bounds[0] + (tanh_of(outputs[0]) + 1) / 2 * (bounds[1] - bounds[0])
