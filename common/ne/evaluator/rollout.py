@@ -9,7 +9,6 @@ from common.ne.evaluator.base import Episodes
 from common.ne.evaluator.physics.base import Physics
 from common.ne.population.actor import Actors, network_inputs
 from common.ne.population.networks.base import Arrays, taken
-from common.ne.population.spaces import actions_of
 
 MIN_LIVE = 0.9
 """Networks of finished episodes are dropped when less than this part of those at hand live: dropping them copies the
@@ -26,17 +25,18 @@ class Players:
 
     def __init__(self, actors: Actors, arrays: Arrays) -> None:
         self.actors = actors
-        self.arrays = arrays
+        self.arrays = _side_by_side(arrays)
         self.memory = actors.networks.start_memory(arrays)
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Returns the action of each episode, given its observation."""
         inputs = network_inputs(self.arrays, observations)
-        return actions_of(self.actors.spaces, self.actors.networks.forward(self.arrays, self.memory, inputs))
+        outputs = self.actors.networks.forward(self.arrays, self.memory, inputs)
+        return self.actors.spaces.actions_of(outputs)
 
     def keep(self, indices: np.ndarray) -> None:
         """Goes on with some of the episodes."""
-        self.arrays = taken(self.arrays, indices)
+        self.arrays = _side_by_side(taken(self.arrays, indices))
         self.memory = self.memory[indices]
 
     def replace(self, index: int, arrays: Arrays) -> None:
@@ -44,6 +44,11 @@ class Players:
         for name, array in arrays.items():
             self.arrays[name][index] = array[0]
         self.memory[index] = self.actors.networks.start_memory(arrays)[0]
+
+
+def _side_by_side(arrays: Arrays) -> Arrays:
+    """Lays matrices out so that the same number of all individuals lies side by side, which steps are fastest with."""
+    return {name: np.asfortranarray(array) if array.ndim == 2 else array for name, array in arrays.items()}
 
 
 def empty_episodes(actors: Actors, num: int, memory_size: int) -> Episodes:

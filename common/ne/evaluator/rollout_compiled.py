@@ -23,7 +23,7 @@ from common.ne.population.actor import Actors
 from common.ne.population.networks.base import Arrays
 from common.ne.population.networks.compiled import forward
 from common.ne.utils import compiled_math
-from common.ne.utils.compiled_math import tanh
+from common.ne.utils.compiled_math import tanh_of
 from common.ne.utils.numba_cache import use_cache_for
 
 CHUNKS_PER_THREAD = 8
@@ -111,7 +111,8 @@ def play(settings, network, view, bounds, starts, results, first, last):
     observation = np.empty(num_inputs, np.float32)
     inputs, outputs, scratch = np.empty(num_inputs), np.empty(num_outputs), np.empty(num_scratch)
     for episode in range(first, last):
-        individual, state = individuals[episode], states[episode]
+        individual, state, remembered = individuals[episode], states[episode], memory[episode]
+        own_numbers, own_indices = numbers[individual], indices[individual]
         total, length, is_over = 0.0, 0, False
         while not is_over and length < max_steps:
             observe(environment, state, observation)
@@ -120,7 +121,7 @@ def play(settings, network, view, bounds, starts, results, first, last):
                 if has_statistics:
                     sums[episode, index] += observation[index]
                     squares[episode, index] += np.float64(observation[index]) * np.float64(observation[index])
-            forward(kind, numbers[individual], indices[individual], table, memory[episode], inputs, outputs, scratch)
+            forward(kind, own_numbers, own_indices, table, remembered, inputs, outputs, scratch)
             reward, is_over = step(environment, state, choose(outputs) if len(bounds) == 0 else scaled(outputs, bounds))
             total += reward
             length += 1
@@ -172,6 +173,5 @@ def choose(outputs):
 @numba.njit(nogil=True)
 @no_type_check
 def scaled(outputs, bounds):
-    """Maps the only output to the bounds of the action; see `actions_of`."""
-    tanh(outputs)
-    return bounds[0] + (outputs[0] + 1) / 2 * (bounds[1] - bounds[0])
+    """Maps the only output to the bounds of the action; see `Spaces.actions_of`."""
+    return bounds[0] + (tanh_of(outputs[0]) + 1) / 2 * (bounds[1] - bounds[0])

@@ -48,7 +48,7 @@ class GymnasiumRollout:
         self.environments = environments
         self.arrays, self.individuals, self.seeds = arrays, individuals, seeds
         self.players = Players(actors, taken(arrays, slice(0, self.num_slots)))
-        self.players.arrays = {name: array.copy() for name, array in self.players.arrays.items()}
+        self.players.arrays = {name: array.copy(order="K") for name, array in self.players.arrays.items()}
         self.result = empty_episodes(actors, len(seeds), self.players.memory.shape[1])
         self.shown = np.zeros((self.num_slots, actors.spaces.num_inputs), np.float32)
         self.episodes = np.zeros(self.num_slots, np.int64)

@@ -47,6 +47,33 @@ class Spaces:
         """Numbers that a network must return, x: one for each choice, or for each number of an action."""
         return len(self.action_low) if self.kind == "box" else sum(self.num_choices)
 
+    @shape_checked
+    def actions_of(self, outputs: Float64[np.ndarray, "n x"]) -> np.ndarray:
+        """Returns the actions that a network's outputs stand for.
+
+        A choice is the largest of its outputs, the first of equals. A number bounded on both sides is reached through
+        one tanh, from the bounds' middle; any other is the output itself, cut where there is a bound.
+
+        Args:
+            outputs: Any numbers; the network has no function of its own at its end.
+
+        Returns:
+            int64, n for `discrete` and n × choices for `multi_discrete`; float32, n × k, for `box`.
+        """
+        if self.kind == "discrete":
+            return np.asarray(outputs.argmax(axis=1) + self.first_choices[0])
+        if self.kind == "multi_discrete":
+            ends = np.cumsum(self.num_choices)[:-1]
+            parts = np.split(outputs, ends, axis=1)
+            chosen = np.stack([part.argmax(axis=1) for part in parts], axis=1)
+            return np.asarray(chosen + np.array(self.first_choices))
+        low, high = self.action_low, self.action_high
+        is_bounded = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(is_bounded, low, 0.0), np.where(is_bounded, high, 0.0)
+        mapped = low + (np.tanh(outputs) + 1) / 2 * (high - low)
+        actions = np.where(is_bounded, mapped, np.clip(outputs, self.action_low, self.action_high))
+        return np.asarray(actions, np.float32)
+
 
 def spaces_of(name: str, observation_space: Any, action_space: Any) -> Spaces:
     """Returns the spaces of a gymnasium environment.
@@ -81,32 +108,3 @@ def spaces_of(name: str, observation_space: Any, action_space: Any) -> Spaces:
         f"{name} takes actions of a kind that is not supported: {action_space}. Supported are Discrete, MultiDiscrete "
         "of one axis, and Box of one axis."
     )
-
-
-@shape_checked
-def actions_of(spaces: Spaces, outputs: Float64[np.ndarray, "n x"]) -> np.ndarray:
-    """Returns the actions that a network's outputs stand for.
-
-    A choice is the largest of its outputs, the first of equals. A number bounded on both sides is reached through one
-    tanh, from the bounds' middle; any other is the output itself, cut where there is a bound.
-
-    Args:
-        spaces: Of the environment.
-        outputs: Any numbers; the network has no function of its own at its end.
-
-    Returns:
-        int64, n for `discrete` and n × choices for `multi_discrete`; float32, n × k, for `box`.
-    """
-    if spaces.kind == "discrete":
-        return np.asarray(outputs.argmax(axis=1) + spaces.first_choices[0])
-    if spaces.kind == "multi_discrete":
-        ends = np.cumsum(spaces.num_choices)[:-1]
-        parts = np.split(outputs, ends, axis=1)
-        chosen = np.stack([part.argmax(axis=1) for part in parts], axis=1)
-        return np.asarray(chosen + np.array(spaces.first_choices))
-    low, high = spaces.action_low, spaces.action_high
-    is_bounded = np.isfinite(low) & np.isfinite(high)
-    low, high = np.where(is_bounded, low, 0.0), np.where(is_bounded, high, 0.0)
-    mapped = low + (np.tanh(outputs) + 1) / 2 * (high - low)
-    actions = np.where(is_bounded, mapped, np.clip(outputs, spaces.action_low, spaces.action_high))
-    return np.asarray(actions, np.float32)

@@ -29,22 +29,32 @@ COEFFICIENTS = tuple(1 / math.factorial(order) for order in range(13, 0, -1))
 """Of (eʳ − 1) / r, the highest power of r first; the first one left out is below 1e-17 for |r| ≤ ln 2 / 2."""
 
 
-@numba.njit(nogil=True, error_model="numpy")  # A check for a divisor of 0 would keep out vector instructions.
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 @no_type_check  # Beartype would wrap a function with annotations, and Numba must see it as it is.
+def tanh_of(value):
+    """Returns the hyperbolic tangent of a number.
+
+    A check for a divisor of 0 would keep out vector instructions. To contract is to round a product and its sum once,
+    where the processor can, in two thirds of the time.
+    """
+    value = LIMIT if value > LIMIT else value
+    value = -LIMIT if value < -LIMIT else value
+    doubled = 2.0 * value
+    shifted = doubled * LOG2_E + ROUNDER
+    count = shifted - ROUNDER
+    rest = (doubled - count * LN2_HIGH) - count * LN2_LOW
+    series = COEFFICIENTS[0]
+    for coefficient in COEFFICIENTS[1:]:
+        series = series * rest + coefficient
+    bits = (np.float64(shifted).view(np.int64) << 52) + ONE_BITS
+    scale = np.int64(bits).view(np.float64)  # 2 to the power of count.
+    grown = scale * (series * rest) + (scale - 1.0)
+    return grown / (grown + 2.0)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+@no_type_check
 def tanh(values):
     """Replaces numbers by their hyperbolic tangents."""
     for index in range(len(values)):
-        value = values[index]
-        value = LIMIT if value > LIMIT else value
-        value = -LIMIT if value < -LIMIT else value
-        doubled = 2.0 * value
-        shifted = doubled * LOG2_E + ROUNDER
-        count = shifted - ROUNDER
-        rest = (doubled - count * LN2_HIGH) - count * LN2_LOW
-        series = COEFFICIENTS[0]
-        for coefficient in COEFFICIENTS[1:]:
-            series = series * rest + coefficient
-        bits = (np.float64(shifted).view(np.int64) << 52) + ONE_BITS
-        scale = np.int64(bits).view(np.float64)  # 2 to the power of count.
-        grown = scale * (series * rest) + (scale - 1.0)
-        values[index] = grown / (grown + 2.0)
+        values[index] = tanh_of(values[index])

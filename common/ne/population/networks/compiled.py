@@ -9,13 +9,21 @@ import math
 from typing import no_type_check
 
 import numba
+import numpy as np
 
 from common.ne.population.networks.base import LAYERED
 from common.ne.population.networks.dynamic import EPSILON
-from common.ne.utils.compiled_math import tanh
+from common.ne.utils.compiled_math import tanh, tanh_of
+
+ONE = np.uint64(1)
+"""Places are unsigned here, which needs no look at whether they count from the end; slices would be counted references.
+Numba makes floats of a signed and an unsigned number."""
+
+MIN_SIDE_BY_SIDE = np.uint64(8)
+"""Outputs from which on it pays to compute them side by side, in vector instructions."""
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, inline="always")
 @no_type_check
 def forward(kind, numbers, indices, table, memory, inputs, outputs, scratch):
     """Runs one step of an individual's network.
@@ -36,47 +44,61 @@ def forward(kind, numbers, indices, table, memory, inputs, outputs, scratch):
         forward_dynamic(numbers, indices, table, memory, inputs, outputs, scratch)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, inline="always")
 @no_type_check
 def forward_layered(parameters, table, memory, inputs, outputs, scratch):
     """See `forward` and `layered.py`. The table has a row for each layer.
 
     Its columns: where weights, recurrent weights and biases start; outputs; where the layer's outputs lie in
-    the memory, −1 where it is not recurrent.
+    the memory, −1 where it is not recurrent. Layers read one third of the scratch space and write another in turn.
     """
-    width = len(scratch) // 3
-    values = inputs
+    width, num_values = np.uint64(len(scratch) // 3), np.uint64(len(inputs))
+    for index in range(num_values):
+        scratch[width + index] = inputs[index]
     for number in range(len(table)):
-        start, recurrent_start, bias_start, num_outputs, memory_start = table[number]
-        is_last = number == len(table) - 1
-        sums = outputs if is_last else scratch[width * (number % 2) : width * (number % 2) + num_outputs]
-        multiply(parameters[start:recurrent_start], values, sums)
-        if memory_start >= 0:
-            product = scratch[2 * width : 2 * width + num_outputs]
-            remembered = memory[memory_start : memory_start + num_outputs]
-            multiply(parameters[recurrent_start:bias_start], remembered, product)
-            for unit in range(num_outputs):
-                sums[unit] += product[unit]
-        for unit in range(num_outputs):
-            sums[unit] += parameters[bias_start + unit]
-        if not is_last:
-            tanh(sums)
-            if memory_start >= 0:
-                memory[memory_start : memory_start + num_outputs] = sums
-            values = sums
+        is_odd = np.uint64(number % 2)
+        source, target, spare = width * (ONE - is_odd), width * is_odd, width + width
+        start, bias_start, num_units = (
+            np.uint64(table[number, 0]),
+            np.uint64(table[number, 2]),
+            np.uint64(table[number, 3]),
+        )
+        multiply(parameters, start, scratch, source, num_values, scratch, target, num_units)
+        if table[number, 4] >= 0:
+            start, remembered = np.uint64(table[number, 1]), np.uint64(table[number, 4])
+            multiply(parameters, start, memory, remembered, num_units, scratch, spare, num_units)
+            for unit in range(num_units):
+                scratch[target + unit] += scratch[spare + unit]
+        if number == len(table) - 1:
+            for unit in range(num_units):
+                outputs[unit] = scratch[target + unit] + parameters[bias_start + unit]
+        else:
+            for unit in range(num_units):
+                scratch[target + unit] = tanh_of(scratch[target + unit] + parameters[bias_start + unit])
+        if table[number, 4] >= 0:
+            remembered = np.uint64(table[number, 4])
+            for unit in range(num_units):
+                memory[remembered + unit] = scratch[target + unit]
+        num_values = num_units
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, inline="always")
 @no_type_check
-def multiply(weights, values, sums):
-    """Writes the product of values and weights, a row per value, into sums."""
-    num_outputs = len(sums)
-    for unit in range(num_outputs):
-        sums[unit] = values[0] * weights[unit]
-    for index in range(1, len(values)):
-        row = weights[index * num_outputs : (index + 1) * num_outputs]
-        for unit in range(num_outputs):
-            sums[unit] += values[index] * row[unit]
+def multiply(weights, start, values, source, num_values, sums, target, num_units):
+    """Writes the product of values and weights, a row per value, into sums; each begins at its place in its array."""
+    if num_units < MIN_SIDE_BY_SIDE:
+        for unit in range(num_units):
+            total = values[source] * weights[start + unit]
+            for index in range(ONE, num_values):
+                total += values[source + index] * weights[start + index * num_units + unit]
+            sums[target + unit] = total
+        return
+    for unit in range(num_units):
+        sums[target + unit] = values[source] * weights[start + unit]
+    for index in range(ONE, num_values):
+        value, row = values[source + index], start + index * num_units
+        for unit in range(num_units):
+            sums[target + unit] += value * weights[row + unit]
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -116,16 +116,16 @@ class LayeredNetworks(BaseNetworks):
     def forward(
         self, arrays: Arrays, memory: Float64[np.ndarray, "n m"], inputs: Float64[np.ndarray, "n i"]
     ) -> Float64[np.ndarray, "n x"]:
-        """See `BaseNetworks`."""
-        values = inputs
+        """See `BaseNetworks`. Fastest where each parameter lies beside the same one of the other episodes."""
+        parameters, values = arrays["parameters"].T, inputs.T
         for layer in self.layers:
-            sums = _product(arrays["parameters"], layer.start, values, layer.num_outputs)
+            sums = _product(parameters, layer.start, values, layer.num_outputs)
             if layer.is_recurrent:
-                remembered = memory[:, layer.memory_start : layer.memory_start + layer.num_outputs]
-                sums += _product(arrays["parameters"], layer.recurrent_start, remembered, layer.num_outputs)
-            sums += arrays["parameters"][:, layer.bias_start : layer.end]
+                remembered = memory[:, layer.memory_start : layer.memory_start + layer.num_outputs].T
+                sums += _product(parameters, layer.recurrent_start, remembered, layer.num_outputs)
+            sums += parameters[layer.bias_start : layer.end]
             if layer is self.layers[-1]:
-                return sums
+                return sums.T
             values = np.tanh(sums)
             if layer.is_recurrent:
                 remembered[:] = values
@@ -144,7 +144,7 @@ class LayeredNetworks(BaseNetworks):
             for layer in self.layers
         ]
         numbers = np.ascontiguousarray(arrays["parameters"])
-        num_scratch = 3 * max(layer.num_outputs for layer in self.layers)
+        num_scratch = 3 * max(self.num_inputs, *(layer.num_outputs for layer in self.layers))
         return KernelArrays(LAYERED, numbers, np.zeros((len(numbers), 0), np.int64), np.array(table), num_scratch)
 
     def metrics(self, arrays: Arrays) -> dict[str, float]:
@@ -168,12 +168,13 @@ class LayeredNetworks(BaseNetworks):
 
 @shape_checked
 def _product(
-    parameters: Float64[np.ndarray, "n d"], start: int, values: Float64[np.ndarray, "n i"], num_outputs: int
-) -> Float64[np.ndarray, "n j"]:
-    """Multiplies each row of values with its own matrix, i × j, which begins at the given parameter."""
-    size, num_inputs = values.shape
-    weights = parameters[:, start : start + num_inputs * num_outputs].reshape(size, num_inputs, num_outputs)
-    sums: np.ndarray = values[:, :1] * weights[:, 0]
-    for index in range(1, num_inputs):
-        sums += values[:, index : index + 1] * weights[:, index]
+    parameters: Float64[np.ndarray, "d n"], start: int, values: Float64[np.ndarray, "i n"], num_outputs: int
+) -> Float64[np.ndarray, "j n"]:
+    """Multiplies each column of values with its own matrix, i × j, which begins at the given parameter."""
+    num_inputs, size = values.shape
+    weights = parameters[start : start + num_inputs * num_outputs].reshape(num_inputs, num_outputs, size)
+    products = values[:, None] * weights
+    sums: np.ndarray = products[0]
+    for product in products[1:]:
+        sums += product
     return sums
