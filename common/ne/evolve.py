@@ -17,7 +17,7 @@ from common.ne.utils.checkpointer import Checkpointer
 from common.ne.utils.finish import finish
 from common.ne.utils.progress import ProgressBar
 from common.ne.utils.ranks import Ranks, connected_ranks
-from common.ne.utils.records import Records
+from common.ne.utils.records import Records, records_of
 from common.ne.utils.wandb_run import BaseRun, start_run
 from common.run import stop
 from common.run.checkpoint import last_checkpoint
@@ -59,9 +59,9 @@ def evolve(
     with connected_ranks() as ranks:
         run = start_run(logger, folder, is_first=ranks.is_first)
         evolution = Evolution(algorithm, evaluator, actors, config, ranks)
-        records = Records(folder, run) if ranks.is_first else None
-        Loop(evolution, records, config, ranks).run()
-        return finish(evolution, records, config)
+        with records_of(folder, run, is_first=ranks.is_first) as records:
+            Loop(evolution, records, config, ranks).run()
+            return finish(evolution, records, config)
 
 
 class Loop:

@@ -36,10 +36,12 @@ def make(store, make_actors, tmp_path: Path):
         seed: int = 0,
         observations: str = "raw",
         backend: str = "gymnasium",
+        hidden_sizes: list[int] | None = None,
         **config: Any,
     ) -> Evolution:
         evaluator = evaluator_of(environment, backend, num_episodes=2)
-        actors = make_actors(kind, evaluator.spaces, size, seed, observations)
+        sizes = {} if hidden_sizes is None else {"hidden_sizes": hidden_sizes}
+        actors = make_actors(kind, evaluator.spaces, size, seed, observations, **sizes)
         live = instantiate(store["algorithm", algorithm]) if isinstance(algorithm, str) else algorithm
         config = {"num_generations": 3, **config}
         settings = NeuroevolutionSubtaskConfig(seed=seed, data_dir="x", output_dir=str(tmp_path), **config)
@@ -79,7 +81,13 @@ def same(ours: Any, theirs: Any) -> bool:
 
 @pytest.mark.parametrize(("algorithm", "kind", "action"), combinations())
 def test_a_run_that_was_saved_continues_to_the_same_bits(make, algorithm: str, kind: str, action: str) -> None:
-    settings = {"kind": kind, "environment": f"Toy-{action}-v0", "observations": "standardized", "size": 7}
+    settings: dict[str, Any] = {
+        "kind": kind,
+        "environment": f"Toy-{action}-v0",
+        "observations": "standardized",
+        "size": 7,
+    }
+    settings |= {} if kind == "dynamic" else {"hidden_sizes": [6, 4]}
     straight, first, second = (make(algorithm, **settings) for _ in range(3))
     expected = [straight.advance() for _ in range(4)]
     assert [first.advance() for _ in range(2)] == expected[:2]

@@ -48,7 +48,6 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
     spec: dict[str, Any] = {key: whole[key] for key in SPEC_KEYS}
     write_champion(folder, evolution.champion, spec)
     pictures = [*plot_run(folder), *record_champion(evolution, records.run, folder, config.seed)]
-    records.close()
     records.run.finish()
     print_summary(folder, {"generations": evolution.generation, **metrics}, pictures, records.run.address)
     return mean

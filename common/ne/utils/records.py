@@ -3,7 +3,8 @@
 `metrics.csv` holds what follows from the configuration, to the last bit; `timings.csv` what follows from the machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ class Records:
         """Closes the files."""
         for file in self.files:
             file.close()
+
+
+@contextmanager
+def records_of(folder: Path, run: BaseRun, *, is_first: bool) -> Iterator[Records | None]:
+    """Opens a run's records while the block runs, on the one rank that writes."""
+    if not is_first:
+        yield None
+        return
+    records = Records(folder, run)
+    try:
+        yield records
+    finally:
+        records.close()
 
 
 @shape_checked

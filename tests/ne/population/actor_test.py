@@ -9,7 +9,7 @@ from gymnasium import spaces as gym
 
 from common.errors import ConfigError
 from common.ne.population.actor import network_inputs
-from common.ne.population.spaces import Spaces, actions_of, spaces_of
+from common.ne.population.spaces import Spaces, spaces_of
 from tests.ne.conftest import NETWORKS, box_spaces
 from tests.ne.environments import ACTION_SPACES
 
@@ -24,27 +24,27 @@ def spaces_with(action_space: object) -> Spaces:
 def test_actions_belong_to_the_space(kind: str) -> None:
     spaces = spaces_with(ACTION_SPACES[kind])
     outputs = np.random.default_rng(0).standard_normal((50, spaces.num_outputs)) * 10
-    actions = actions_of(spaces, outputs)
+    actions = spaces.actions_of(outputs)
     assert all(ACTION_SPACES[kind].contains(action) for action in actions)
     assert len(np.unique(actions)) > 2
 
 
 def test_bounded_actions_reach_both_bounds_through_one_tanh() -> None:
     spaces = box_spaces(low=-2.0, high=6.0)
-    actions = actions_of(spaces, np.array([[-50.0], [0.0], [50.0], [0.5]]))[:, 0]
+    actions = spaces.actions_of(np.array([[-50.0], [0.0], [50.0], [0.5]]))[:, 0]
     np.testing.assert_allclose(actions, [-2.0, 2.0, 6.0, 2 + 4 * np.tanh(0.5)], rtol=1e-6)
 
 
 def test_unbounded_actions_are_the_outputs() -> None:
     outputs = np.array([[-50.0, 3.0]])
-    np.testing.assert_array_equal(actions_of(spaces_with(ACTION_SPACES["unbounded"]), outputs), outputs)
+    np.testing.assert_array_equal(spaces_with(ACTION_SPACES["unbounded"]).actions_of(outputs), outputs)
 
 
 def test_choices_are_the_largest_outputs_counted_from_the_first_choice() -> None:
     outputs = np.array([[0.0, 2.0, 1.0], [5.0, 5.0, 1.0]])
-    assert actions_of(spaces_with(ACTION_SPACES["discrete"]), outputs).tolist() == [1, 0]
-    assert actions_of(spaces_with(ACTION_SPACES["discrete_from_minus_1"]), outputs).tolist() == [0, -1]
-    several = actions_of(spaces_with(ACTION_SPACES["multi_discrete"]), np.array([[0.0, 1.0, 0.0, 0.0, 3.0]]))
+    assert spaces_with(ACTION_SPACES["discrete"]).actions_of(outputs).tolist() == [1, 0]
+    assert spaces_with(ACTION_SPACES["discrete_from_minus_1"]).actions_of(outputs).tolist() == [0, -1]
+    several = spaces_with(ACTION_SPACES["multi_discrete"]).actions_of(np.array([[0.0, 1.0, 0.0, 0.0, 3.0]]))
     assert several.tolist() == [[1, 2]]
 
 
