@@ -1,6 +1,8 @@
 """The slurm launcher on a real cluster of one node."""
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from common.run.metrics import read_metrics
-from tests.slurm.conftest import LoginNode, assert_same_result, record_of, wait_for
+from tests.docs.markdown import CLUSTER, all_blocks, commands
+from tests.slurm.conftest import DEFAULTS, LoginNode, assert_same_result, record_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -125,6 +128,28 @@ def test_detached_jobs_go_on_and_say_how_to_follow_them(login: LoginNode) -> Non
     assert f"squeue --jobs {job}" in printed
     assert f"scancel {job}" in printed
     wait_for(lambda: record_of(login.folder("fnn"))["status"] == "finished")
+
+
+@pytest.mark.parametrize("words", commands(CLUSTER), ids=shlex.join)
+def test_command_of_the_guide_works(login: LoginNode, words: list[str]) -> None:
+    (shown,) = [
+        block.text for block in all_blocks("text") if block.text.startswith("Folder <run>") and "job" in block.text
+    ]
+    status, printed = login.run(
+        words[2].removeprefix("task="), *SHORT, *(word for word in words[3:] if word not in DEFAULTS)
+    )
+    assert status == 0, printed
+    if words == commands(CLUSTER)[0]:
+        folder = login.folder("fnn")
+        lines = printed.replace(str(folder), "<run>").replace(folder.name, "<run>").splitlines()
+        assert {masked(line) for line in shown.splitlines()} <= {masked(line) for line in lines}
+    else:
+        wait_for(lambda: all(record_of(folder)["status"] == "finished" for folder in login.folders("fnn")))
+
+
+def masked(line: str) -> str:
+    """Returns a line without the numbers that differ from run to run."""
+    return re.sub(r"\d+(\.\d+)?", "#", line)
 
 
 def test_what_was_submitted_is_what_runs_and_a_queued_run_is_left_alone(login: LoginNode, tmp_path: Path) -> None:
