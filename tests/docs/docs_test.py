@@ -144,6 +144,7 @@ def test_path_exists(document: str, word: str) -> None:
         "WANDB_KEY.txt",
         "rank_1.log",
         "decision.png",
+        "timings.csv",
         "data/two_moons/mlp/",
         "projects/two_moons/",
         *tutorial,
