@@ -59,6 +59,7 @@ class Point:
             budget=budget_of(tree),
             code=code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path()),
             packages=package_versions(),
+            overrides=self.own_overrides,
         )
 
     def _tree(self) -> dict[str, Any]:

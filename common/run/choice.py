@@ -37,6 +37,7 @@ class Launch:
         budget: How long the run is to go on.
         code: Fingerprints of the code's files.
         packages: Versions of the packages that can change a result.
+        overrides: Of a sweep's point, the overrides that the sweep varies.
         created_ns: When the folder was made, in nanoseconds since 1970.
     """
 
@@ -45,6 +46,7 @@ class Launch:
     budget: dict[str, Any]
     code: dict[str, str]
     packages: dict[str, str]
+    overrides: list[str] = field(default_factory=list)
     created_ns: int = field(default_factory=time.time_ns)
 
 
