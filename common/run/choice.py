@@ -38,6 +38,8 @@ class Launch:
         code: Fingerprints of the code's files.
         packages: Versions of the packages that can change a result.
         created_ns: When the folder was made, in nanoseconds since 1970.
+        changes: What the configuration changes of the task's defaults; see `common.run.changes`.
+        overrides: The overrides that do so.
     """
 
     kind: Kind
@@ -46,6 +48,8 @@ class Launch:
     code: dict[str, str]
     packages: dict[str, str]
     created_ns: int = field(default_factory=time.time_ns)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -136,6 +140,7 @@ def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
         return None
     _warn_of_packages(record, launch)
     record |= {"budget": launch.budget, "packages": launch.packages}
+    record |= {"changes": launch.changes, "overrides": launch.overrides}
     state = "interrupted" if record["status"] == "running" else record["status"]
     return Choice(folder, lock, f"continuing the {state} run {folder.name}", record)
 

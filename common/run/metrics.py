@@ -7,8 +7,9 @@ with every digit that they have.
 
 import csv
 import io
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +17,9 @@ from common.run.atomic import write_text_atomically
 
 FILE_NAME = "metrics.csv"
 FIXED_COLUMNS = ("step", "epoch", "time")
+
+BLOCK_BYTES = 16_384
+"""How much is read at a time from a file's end."""
 
 
 class MetricsFile:
@@ -90,6 +94,42 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
             {name: _number(value) for name, value in row.items() if value not in ("", None)}
             for row in csv.DictReader(file)
         ]
+
+
+def read_last_metrics(folder: Path) -> dict[str, float]:
+    """Returns the last value of each metric of a run; none where there is no file.
+
+    The file is read from its end, and only as far as needed.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return {}
+    columns = _columns_of(path)
+    last: dict[str, float] = {}
+    for line in _lines_from_end(path):
+        for name, value in zip(columns, line.split(","), strict=False):
+            if value and name not in last:
+                last[name] = _number(value)
+        if len(last) == len(columns):
+            break
+    return {name: last[name] for name in columns if name in last}
+
+
+def _lines_from_end(path: Path) -> Iterator[str]:
+    """Yields the lines of a file from the last to the second; one that is being written is left out."""
+    with path.open("rb") as file:
+        header_end = len(file.readline())
+        end = file.seek(0, os.SEEK_END)
+        rest = b""
+        is_first = True
+        while end > header_end:
+            start = max(header_end, end - BLOCK_BYTES)
+            file.seek(start)
+            lines = (file.read(end - start) + rest).split(b"\n")
+            rest = lines.pop(0) if start > header_end else b""
+            whole = lines[:-1] if is_first else lines
+            yield from (line.decode() for line in reversed(whole) if line)
+            end, is_first = start, is_first and not lines
 
 
 def _columns_of(path: Path) -> list[str]:
