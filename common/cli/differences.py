@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -47,12 +47,12 @@ def first_difference_of_parameters(recorded: Mapping[str, Any], reproduced: Mapp
     return None
 
 
-def parameters_of(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, "Tensor"]]:
+def parameters_of(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, "torch.Tensor"]]:
     """Yields the tensors of a checkpoint's `state_dict` or, where there is none, all its tensors, by dotted name."""
     yield from _tensors(checkpoint.get("state_dict", checkpoint), "")
 
 
-def _tensors(tree: Any, path: str) -> Iterator[tuple[str, "Tensor"]]:
+def _tensors(tree: Any, path: str) -> Iterator[tuple[str, "torch.Tensor"]]:
     import torch  # Only here: everything else is done without.
 
     if isinstance(tree, torch.Tensor):
@@ -62,7 +62,7 @@ def _tensors(tree: Any, path: str) -> Iterator[tuple[str, "Tensor"]]:
         yield from _tensors(value, f"{path}.{key}" if path else str(key))
 
 
-def _describe(old: "Tensor", new: "Tensor") -> str | None:
+def _describe(old: "torch.Tensor", new: "torch.Tensor") -> str | None:
     """Returns how many elements of two tensors of the same shape differ in a bit, and the first that do."""
     import torch
 

@@ -37,7 +37,13 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        rows = [[Text(one.verdict, style=STYLES[one.verdict]), one.subject, one.detail, one.remedy] for one in findings]
+        rows: list[list[str | Text]] = [
+            [Text(one.verdict, style=STYLES[one.verdict]), one.subject, one.detail, one.remedy] for one in findings
+        ]
         console().print(make_table("", "what", "seen", "what mends it", rows=rows))
         click.echo("A run would fail." if num_faults else "Runs will work.")
     sys.exit(1 if num_faults else 0)
+
+
+def _row_of(finding: Finding) -> list[str | Text]:
+    return [Text(finding.verdict, style=STYLES[finding.verdict]), finding.subject, finding.detail, finding.remedy]

@@ -40,7 +40,16 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Prints a value as JSON; numbers that JSON does not have (NaN, infinities) become null."""
-    click.echo(json.dumps(_valid(value), indent=2, default=str, allow_nan=False))
+    click.echo(json.dumps(valid_json(value), indent=2, default=str, allow_nan=False))
+
+
+def valid_json(value: Any) -> Any:
+    """Returns a value with what JSON does not have, NaN and infinities, as None."""
+    if isinstance(value, dict):
+        return {str(key): valid_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [valid_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def make_table(*columns: str, rows: Iterable[Sequence[str | Text]] = ()) -> Table:
@@ -187,11 +196,3 @@ def run_as_json(run: Run) -> dict[str, Any]:
 
 def _several(value: Any, is_sweep: bool) -> str:
     return ",".join(map(value_text, value)) if is_sweep and isinstance(value, list) else value_text(value)
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +18,7 @@ from common.cli.environment import differences_from, locked_versions
 from common.cli.find import find_run
 from common.cli.options import run_argument
 from common.cli.output import json_option, print_json
-from common.cli.restore import chosen_settings, replaying_command, restore_code
+from common.cli.restore import budget_of_unfinished, chosen_settings, replaying_command, restore_code
 from common.cli.runs import Run, read_run
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import last_checkpoint, read_newest_checkpoint
@@ -107,7 +108,7 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
         click.secho(f"The environment differs: {line}", fg="yellow", err=True)
     checkpoint = last_checkpoint(run.folder)
     before = read_newest_checkpoint(checkpoint) if checkpoint else {}
-    words = replaying_command(run, code, chosen_settings(before))
+    words = replaying_command(run, code, chosen_settings(before) | budget_of_unfinished(run))
     click.echo(f"Running {shlex.join(words)}", err=True)
     again = replayed(words, code, outputs)
     is_finished = run.state == "finished"
@@ -129,7 +130,7 @@ def environment_differences(run: Run, code: Path) -> list[str]:
     others = [one for one in lock if one.installed and one.name.lower().replace("_", "-") not in named]
     lines = [*map(str, found), *(f"{one} (by the lock)" for one in others)]
     machine = run.record.get("machine")
-    facts = {"Python": (run.record.get("python"), platform.python_version())}
+    facts: dict[str, tuple[Any, Any]] = {"Python": (run.record.get("python"), platform.python_version())}
     if isinstance(machine, dict):
         facts["processor"] = (machine.get("processor"), platform.machine())
         facts["CPUs"] = (machine.get("available_cpus"), available_cpus())

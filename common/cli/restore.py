@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import yaml
 from common.cli.groups import read_config
 from common.cli.runs import Run
 from common.errors import ConfigError
+from common.launch.resources import Resources, SlurmResources
 from common.utils.misc import repository_path
 
 OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir", "hydra/launcher")
 """Overrides that a reproduction sets itself."""
 
-LOCAL_RESOURCES = ("hydra.launcher.cpus_per_task", "hydra.launcher.tasks_per_node")
-"""What the local launcher honours of a cluster's settings."""
+CLUSTERS_OWN_KEYS = {
+    f"hydra.launcher.{name}"
+    for name in {one.name for one in fields(SlurmResources)} - {one.name for one in fields(Resources)}
+}
+"""What the local launcher does not know."""
 
 
 def restore_code(git: Any, folder: Path) -> None:
@@ -36,8 +41,8 @@ def restore_code(git: Any, folder: Path) -> None:
     repository, commit = repository_path(), str(git["commit"])
     if _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise ConfigError(
-            f"The run's commit {commit} (branch {git.get('branch')}) is not in {repository} any more. Fetch it from where "
-            f"it still is (git fetch <remote> {commit}), and give the command again."
+            f"The run's commit {commit} (branch {git.get('branch')}) is not in {repository} any more. Fetch it from "
+            f"where it still is (git fetch <remote> {commit}), and give the command again."
         )
     _must(_git(repository, "clone", "--quiet", "--shared", "--no-checkout", str(repository), str(folder)))
     _must(_git(folder, "checkout", "--quiet", "--detach", commit))
@@ -48,13 +53,13 @@ def restore_code(git: Any, folder: Path) -> None:
             raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
 
 
-def replaying_command(run: Run, code: Path, chosen: dict[str, int]) -> list[str]:
+def replaying_command(run: Run, code: Path, fixed: dict[str, int]) -> list[str]:
     """Returns the arguments that run a run again, from its restored code: its script and its overrides.
 
     Args:
         run: A plain run or a point.
         code: The restored work tree.
-        chosen: What the run chose by itself and now is fixed; see `chosen_settings`.
+        fixed: What the run chose by itself, and how far it came; see `chosen_settings` and `budget_of_unfinished`.
 
     Raises:
         ConfigError: the script is not part of the restored code, or the overrides cannot be read.
@@ -64,14 +69,14 @@ def replaying_command(run: Run, code: Path, chosen: dict[str, int]) -> list[str]
         raise ConfigError(f"{script_of(run)} is not part of the run's commit and changes: git ignores it, or it moved.")
     hydra = _hydra_settings(run.folder)
     overrides = [*hydra["overrides"]["task"], *hydra["overrides"]["hydra"]]
-    kept = [text for text in overrides if _key_of(text) not in OWN_KEYS and not _is_clusters_own(text)]
+    replaced = {*OWN_KEYS, *CLUSTERS_OWN_KEYS, *fixed}
+    kept = [text for text in overrides if _key_of(text) not in replaced]
     config = read_config(run.folder)["config"]
     own = {
         "config.ckpt_path": run.record.get("origin") or "null",
         "config.data_dir": config["data_dir"],
         "hydra/launcher": "local",
     }
-    fixed = {key: value for key, value in chosen.items() if key not in map(_key_of, kept)}
     return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in (own | fixed).items())]
 
 
@@ -89,17 +94,19 @@ def chosen_settings(checkpoint: dict[str, Any]) -> dict[str, int]:
         checkpoint: The run's last checkpoint.
     """
     states = [value for value in checkpoint.values() if isinstance(value, dict)]
-    data = next((state for state in states if {"batch_size", "num_workers"} == state.keys()), None)
-    settings = {}
-    if data is not None:
-        settings["datamodule.config.fixed_per_device_batch_size"] = data["batch_size"]
-        settings["datamodule.config.fixed_per_device_num_workers"] = data["num_workers"]
-    return settings
+    names = {
+        "batch_size": "datamodule.config.fixed_per_device_batch_size",
+        "num_workers": "datamodule.config.fixed_per_device_num_workers",
+        "num_threads": "hydra.launcher.cpus_per_task",
+    }
+    return {key: state[name] for name, key in names.items() for state in states if isinstance(state.get(name), int)}
 
 
-def _is_clusters_own(override: str) -> bool:
-    key = _key_of(override)
-    return key.startswith("hydra.launcher.") and key not in LOCAL_RESOURCES
+def budget_of_unfinished(run: Run) -> dict[str, int]:
+    """Returns what ends a deep-learning run where one that did not finish had come; nothing for other runs."""
+    step = run.metrics.get("step")
+    is_learning = "trainer.max_steps" in run.record["budget"]
+    return {"trainer.max_steps": int(step)} if is_learning and step and run.state != "finished" else {}
 
 
 def _key_of(override: str) -> str:
