@@ -93,7 +93,8 @@ def print_runs(runs: list[Run], is_one_task: bool) -> None:
     rows: list[list[str | Text]] = []
     for run in runs:
         place = run.title if is_one_task else f"{run.project}/{run.task}/{run.title}"
-        result = best_text(run) if run.kind == "sweep" else results_text(run.results)
+        best = best_point(run)
+        result = f"best: {results_text(best.results)}" if best else results_text(run.results)
         overrides = overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")
         rows.append([place, state_text(run), duration_text(run.seconds), overrides, result])
     console().print(make_table(*columns, rows=rows))
@@ -161,13 +162,11 @@ def moment_of(text: str) -> float:
         raise click.BadParameter(f"{text!r} is no date (2026-01-31), time, or 3d, 12h, 30m, 2w.") from error
 
 
-def best_text(sweep: Run) -> str:
-    """Returns the results of the point with the lowest validation loss, which a sweep searches for."""
+def best_point(sweep: Run) -> Run | None:
+    """Returns the point with the lowest validation loss, for which a sweep searches; None where none has any."""
     judged = [(point.metrics["val/loss"], point) for point in sweep.points if "val/loss" in point.metrics]
-    finite = [pair for pair in judged if pair[0] == pair[0]]
-    if not finite:
-        return ""
-    return "best: " + results_text(min(finite, key=lambda pair: pair[0])[1].results)
+    finite = [(loss, point) for loss, point in judged if math.isfinite(loss)]
+    return min(finite, key=lambda pair: pair[0])[1] if finite else None
 
 
 def _is_same(value: Any, wanted: str) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from common.cli.find import find_run
+from common.cli.ls import best_point
 from common.cli.options import run_argument
 from common.cli.output import duration_text, json_option, print_json, short_names, time_text, valid_json
-from common.cli.runs import UNREADABLE, Run
+from common.cli.runs import UNREADABLE, Run, settings_of_points
 from common.cli.show import facts_of
 from common.run.metrics import FIXED_COLUMNS, read_metrics
 
@@ -62,6 +63,7 @@ def content_of(run: Run) -> dict[str, Any]:
     """Returns what the page shows, in the form that `page.js` expects."""
     took = duration_text(run.seconds)
     swept = [key for key, value in run.overrides.items() if isinstance(value, list)] if run.kind == "sweep" else []
+    best = best_point(run)
     names = [name for point in run.points for name in point.results]
     return {
         "title": f"{run.project}/{run.task} · {run.title}",
@@ -69,16 +71,17 @@ def content_of(run: Run) -> dict[str, Any]:
         "status": run.state,
         "status_text": status_text(run),
         "error": run.record.get("error") if run.state == "failed" else run.problem,
-        "results": run.results,
+        "results": best.results if best else run.results,
+        "results_of": f"point {best.title.rpartition('/')[2]}, lowest val/loss" if best else None,
         "curves": curves_of(run),
-        "pictures": pictures_of(run.folder),
+        "pictures": pictures_of(run),
         "facts": {name: str(value) for name, value in facts_of(run).items()},
         "changes": [] if run.kind == "sweep" else changes_of(run),
         "texts": texts_of(run),
-        "points": [point_of(point, swept) for point in run.points] if run.kind == "sweep" else None,
+        "points": points_of(run) if run.kind == "sweep" else None,
         "swept": swept,
         "short": short_names(swept),
-        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (not name.startswith("val/"), name)),
+        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name != "val/loss", *name.split("/")[::-1])),
     }
 
 
@@ -99,21 +102,24 @@ def curves_of(run: Run) -> dict[str, dict[str, list[Any]]]:
     return {name: {"x": [row["step"] for row in own], "y": [row[name] for row in own]} for name, own in logged.items()}
 
 
-def point_of(point: Run, swept: list[str]) -> dict[str, Any]:
-    """Returns what the page shows of a sweep's point; a swept key that it leaves at the default has the default."""
-    defaults = {key: sides.get("value") for key, sides in point.changes.items()}
-    return {
-        "title": point.title.rpartition("/")[2],
-        "status": point.state,
-        "overrides": {key: point.overrides.get(key, defaults.get(key)) for key in swept},
-        "metrics": point.results,
-        "curves": curves_of(point),
-    }
+def points_of(sweep: Run) -> list[dict[str, Any]]:
+    """Returns what the page shows of a sweep's points."""
+    return [
+        {
+            "title": point.title.rpartition("/")[2],
+            "status": point.state,
+            "overrides": settings,
+            "metrics": point.results,
+            "curves": curves_of(point),
+        }
+        for point, settings in zip(sweep.points, settings_of_points(sweep.points), strict=True)
+    ]
 
 
-def pictures_of(folder: Path) -> list[dict[str, str]]:
-    """Returns the pictures of a run, the moving ones first, as text that a page can hold."""
-    found = [path for path in sorted(folder.glob("*.*")) if path.suffix in PICTURES]
+def pictures_of(run: Run) -> list[dict[str, str]]:
+    """Returns the pictures of a run as text that a page can hold, the moving ones first; its curves are there already."""
+    curves = {f"{name.rpartition('/')[2]}.png" for name in run.results}
+    found = [path for path in sorted(run.folder.glob("*.*")) if path.suffix in PICTURES and path.name not in curves]
     small = [path for path in found if path.stat().st_size <= MOST_PICTURE_BYTES]
     ordered = sorted(small, key=lambda path: (path.suffix != ".gif", path.name))
     return [{"name": path.name, "source": _as_text(path)} for path in ordered]

@@ -150,8 +150,8 @@ class Run:
         """The overrides that change the task's defaults, by key; a list of values where a sweep's points differ."""
         if self.kind == "sweep":
             return _overrides_of_points(self.points)
-        overrides = self.record.get("overrides")
-        return overrides if isinstance(overrides, dict) else {}
+        given = self.record.get("given")
+        return given if isinstance(given, dict) else {}
 
     @functools.cached_property
     def progress(self) -> Progress | None:
@@ -191,6 +191,13 @@ def subfolders(folder: Path) -> list[Path]:
         return []
 
 
+def settings_of_points(points: list[Run]) -> list[dict[str, Any]]:
+    """Returns for each point the value of every key that one of them overrides: its own, or the task's default."""
+    keys = dict.fromkeys(key for point in points for key in point.overrides)
+    defaults = {key: sides.get("default") for point in points for key, sides in point.changes.items()}
+    return [{key: point.overrides.get(key, defaults.get(key)) for key in keys} for point in points]
+
+
 def forget_queue() -> None:
     """Lets SLURM be asked anew."""
     _states_of.cache_clear()
@@ -228,16 +235,12 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
 
 def _overrides_of_points(points: list[Run]) -> dict[str, Any]:
     """Returns what a sweep's points override, by key: the value, or a list of values where they differ."""
-    found = {}
-    for key in dict.fromkeys(key for point in points for key in point.overrides):
-        default = next((point.changes[key].get("default") for point in points if key in point.changes), None)
-        values: list[Any] = []
-        for point in points:
-            value = point.overrides.get(key, default)
-            if value not in values:
-                values.append(value)
-        found[key] = values if len(values) > 1 else values[0]
-    return found
+    found: dict[str, list[Any]] = {}
+    for settings in settings_of_points(points):
+        for key, value in settings.items():
+            if value not in found.setdefault(key, []):
+                found[key].append(value)
+    return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
 
 
 def _leading_number(name: str) -> tuple[int, str]:

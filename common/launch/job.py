@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
 from common.launch.ranks import die_with_first_rank, further_ranks
-from common.run.choice import Choice
+from common.run.choice import Choice, own_choice, read_record
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
@@ -48,6 +48,19 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ch
         )
     finally:
         choice.lock.release()
+
+
+def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
+    """Runs what this process was submitted for, in the folder that was chosen then.
+
+    Args:
+        context: Hydra's means to compose configurations.
+        task_function: Runs a composed configuration.
+        point: What to run, settled. Its command varies nothing: what its sweep varied stands in the folder's record.
+        folder: The job's own folder.
+    """
+    point.own_overrides = read_record(folder)["overrides"]
+    return run_job(context, task_function, point, own_choice(folder, point.launch()))
 
 
 def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskFunction:

@@ -9,12 +9,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import ConfigError
-from common.launch.job import run_further_rank, run_job
+from common.launch.job import run_further_rank, run_job, run_own_job
 from common.launch.local_sweep import launch_sweep
 from common.launch.point import settled_points
 from common.launch.ranks import folder_of_first_rank
 from common.launch.resources import Resources
-from common.run.choice import choose_folder, folder_of_job, newest_run, own_choice
+from common.run.choice import choose_folder, folder_of_job, newest_run
 from common.utils.misc import available_cpus
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def launch(
         return [run_further_rank(task_function, composed[0], first_rank_folder)]
     own_folder = folder_of_job()
     if own_folder is not None:
-        return [_result_of(run_job(context, task_function, composed[0], own_choice(own_folder, composed[0].launch())))]
+        return [_result_of(run_own_job(context, task_function, composed[0], own_folder))]
     wanted = Path(config.hydra.sweep.dir)
     if composed[0].own_overrides:
         return launch_sweep(context, task_function, composed, wanted)

@@ -62,8 +62,9 @@ class Point:
             budget=budget_of(tree),
             code=code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path()),
             packages=package_versions(),
+            overrides=self.own_overrides,
             changes=self.changes,
-            overrides=effective_overrides(self.overrides, self.changes),
+            given=effective_overrides(self.overrides, self.changes),
         )
 
     def _tree(self) -> dict[str, Any]:

@@ -37,9 +37,10 @@ class Launch:
         budget: How long the run is to go on.
         code: Fingerprints of the code's files.
         packages: Versions of the packages that can change a result.
+        overrides: Of a sweep's point, the overrides that the sweep varies.
         created_ns: When the folder was made, in nanoseconds since 1970.
         changes: What the configuration changes of the task's defaults; see `common.run.changes`.
-        overrides: The overrides that do so.
+        given: The overrides that do so, by key.
     """
 
     kind: Kind
@@ -47,9 +48,10 @@ class Launch:
     budget: dict[str, Any]
     code: dict[str, str]
     packages: dict[str, str]
+    overrides: list[str] = field(default_factory=list)
     created_ns: int = field(default_factory=time.time_ns)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    overrides: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -140,7 +142,7 @@ def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
         return None
     _warn_of_packages(record, launch)
     record |= {"budget": launch.budget, "packages": launch.packages}
-    record |= {"changes": launch.changes, "overrides": launch.overrides}
+    record |= {"changes": launch.changes, "given": launch.given}
     state = "interrupted" if record["status"] == "running" else record["status"]
     return Choice(folder, lock, f"continuing the {state} run {folder.name}", record)
 

@@ -39,13 +39,14 @@ function chart(parent, figure, isWide = false) {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: color("--text"), size: 12 },
-      margin: { l: 56, r: 16, t: 34, b: 44 },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
+      margin: { l: 56, r: 18, t: 60, b: 48 },
+      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--dim"), activecolor: color("--accent") },
       hoverlabel: { bgcolor: color("--card"), font: { color: color("--text") } },
       ...layout,
     };
     for (const name of ["xaxis", "yaxis"]) whole[name] = { ...axis, ...(layout[name] || {}) };
-    whole.title = { text: layout.title || "", x: 0.01, xanchor: "left", font: { size: 14 } };
+    whole.title = { text: layout.title || "", x: 0.015, xanchor: "left", y: 0.97, yanchor: "top", font: { size: 14 } };
     const tools = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
     Plotly.react(place, traces, whole, tools);
   };
@@ -125,6 +126,7 @@ function header() {
   main.append(element("h1", {}, data.title), element("div", { class: "dim" }, status, ` · ${data.subtitle}`));
   if (data.error) main.append(element("p", { class: "error" }, data.error));
   const tiles = Object.entries(data.results).map(([name, value]) => element("div", { class: "tile" }, element("span", { class: "dim" }, name), element("b", {}, text(value))));
+  if (tiles.length && data.results_of) main.append(element("div", { class: "dim gap" }, `Results of ${data.results_of}`));
   if (tiles.length) main.append(element("div", { class: "tiles" }, ...tiles));
 }
 
@@ -216,7 +218,10 @@ function resultOver(points, key, metric) {
       text: shown.map((point) => point.title), mode: "markers", hovertemplate: "%{text}<br>%{x}: %{y:.5g}<extra></extra>",
       marker: { color: color("--accent"), size: 9, opacity: 0.75 },
     }],
-    layout: { title: `${metric} over ${data.short[key] || key}`, xaxis: { type: scale.isNumber ? (scale.isLog ? "log" : "linear") : "category" } },
+    layout: {
+      title: `${metric} over ${data.short[key] || key}`,
+      xaxis: { type: scale.isNumber ? (scale.isLog ? "log" : "linear") : "category", tickvals: scale.isNumber ? scale.ticks : undefined, ticktext: scale.isNumber ? scale.ticks.map(text) : undefined },
+    },
   };
 }
 
