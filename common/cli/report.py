@@ -117,7 +117,7 @@ def points_of(sweep: Run) -> list[dict[str, Any]]:
 
 
 def pictures_of(run: Run) -> list[dict[str, str]]:
-    """Returns the pictures of a run as text that a page can hold, the moving ones first; its curves are there already."""
+    """Returns the pictures of a run as text for a page, the moving ones first; curves are drawn there anew."""
     curves = {f"{name.rpartition('/')[2]}.png" for name in run.results}
     found = [path for path in sorted(run.folder.glob("*.*")) if path.suffix in PICTURES and path.name not in curves]
     small = [path for path in found if path.stat().st_size <= MOST_PICTURE_BYTES]
