@@ -170,7 +170,9 @@ def best_point(sweep: Run) -> Run | None:
 
 
 def _is_same(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
     try:
-        return not isinstance(value, bool) and float(value) == float(wanted)
+        return float(value) == float(wanted)
     except (TypeError, ValueError):
-        return str(value) == wanted or (isinstance(value, bool) and str(value).lower() == wanted.lower())
+        return str(value) == wanted

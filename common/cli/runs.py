@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import os
 import re
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from common.cli.progress import Progress, progress_of, seconds_since_1970
-from common.run.choice import Kind, read_record
+from common.run.choice import Kind
 from common.run.lock import is_held
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
 from common.run.provenance import FILE_NAME as RECORD
@@ -173,7 +174,7 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Reads a run's folder, whatever its condition."""
     try:
-        record = read_record(folder)
+        record = json.loads((folder / RECORD).read_text())
     except FileNotFoundError:
         return Run(folder, problem=f"no {RECORD}: not a run, or not yet one")
     except UNREADABLE as error:
@@ -186,7 +187,7 @@ def subfolders(folder: Path) -> list[Path]:
     """Returns the folders directly below a folder, hidden ones left out; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir()]
+            return [Path(entry.path) for entry in entries if entry.name[0] != "." and _is_folder(entry)]
     except OSError:
         return []
 
@@ -236,11 +237,18 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
 def _overrides_of_points(points: list[Run]) -> dict[str, Any]:
     """Returns what a sweep's points override, by key: the value, or a list of values where they differ."""
     found: dict[str, list[Any]] = {}
-    for settings in settings_of_points(points):
+    for settings in settings_of_points([point for point in points if point.record]):
         for key, value in settings.items():
             if value not in found.setdefault(key, []):
                 found[key].append(value)
     return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads to itself.
+        return False
 
 
 def _leading_number(name: str) -> tuple[int, str]:

@@ -39,7 +39,7 @@ function chart(parent, figure, isWide = false) {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: color("--text"), size: 12 },
-      margin: { l: 56, r: 18, t: 60, b: 48 },
+      margin: { l: 56, r: 18, t: 60, b: 52 },
       legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--dim"), activecolor: color("--accent") },
       hoverlabel: { bgcolor: color("--card"), font: { color: color("--text") } },
@@ -147,7 +147,7 @@ function curves() {
   for (const [name, members] of byName) {
     own.push(chart(grid, () => ({
       traces: members.flatMap(({ stage, curve }, index) => curveTraces(stage, curve, STAGES[stage] || COLORS[index % COLORS.length], weight)),
-      layout: { title: name, xaxis: { title: { text: "step" } }, showlegend: members.length > 1 },
+      layout: { title: name, xaxis: { title: { text: "step", standoff: 6 } }, showlegend: members.length > 1 },
     })));
   }
 }
@@ -245,7 +245,7 @@ function sweep() {
   for (const key of keys) own.push(chart(grid, () => resultOver(data.points, key, metric)));
   own.push(chart(grid, () => ({
     traces: data.points.flatMap((point, index) => (point.curves[metric] ? curveTraces(point.title, point.curves[metric], COLORS[index % COLORS.length], weight) : [])),
-    layout: { title: `${metric} of all points`, xaxis: { title: { text: "step" } }, showlegend: false, hovermode: "closest" },
+    layout: { title: `${metric} of all points`, xaxis: { title: { text: "step", standoff: 6 } }, showlegend: false, hovermode: "closest" },
   }), true));
 }
 
