@@ -111,7 +111,7 @@ def error_of_upload(upload: Upload) -> str | None:
     )
     if all(is_uploaded(piece) for piece in upload.pieces):
         return None
-    said = [line for line in (result.stderr + result.stdout).splitlines() if "rror" in line]
+    said = [line for line in (result.stderr + result.stdout).splitlines() if "error" in line.lower()]
     return said[-1] if said else f"`wandb sync` ended with status {result.returncode} and marked nothing as uploaded"
 
 

@@ -34,7 +34,7 @@ def test_one_value_has_no_interval_and_nan_has_none() -> None:
 
 @pytest.mark.parametrize(
     ("mean", "half_width", "text"),
-    [(0.94234, 0.0174, "0.942 ± 0.017"), (12.345, 2.3, "12.3 ± 2.3"), (1234.5, 250.0, "1234 ± 250"), (1.0, 0.0, "1.0000 ± 0.0000")],
+    [(0.94234, 0.0174, "0.942 ± 0.017"), (12.345, 2.3, "12.3 ± 2.3"), (1234.5, 250.0, "1234 ± 250")],
 )  # fmt: skip
 def test_figures_end_where_the_interval_begins(mean: float, half_width: float, text: str) -> None:
     assert interval_text(Interval(mean, half_width, 3)) == text

@@ -1,0 +1,61 @@
+"""A new project works from the first minute."""
+
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from common.cli.new import Kind, write_project
+from common.errors import ConfigError
+
+KINDS = get_args(Kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_runs_passes_its_tests_and_is_clean(in_copy: Any, copy_of_repository: Path, kind: str, root: Path) -> None:
+    cache = Path(__file__).resolve().parents[2] / ".mypy_cache"
+    if (
+        cache.is_dir() and not (copy_of_repository / ".mypy_cache").exists()
+    ):  # Spares a minute of reading torch's types.
+        shutil.copytree(cache, copy_of_repository / ".mypy_cache")
+    project = f"brand_new_{kind}"
+    made = in_copy("-m", "common.cli", "new", project, "--kind", kind)
+    assert made.status == 0, made.err
+    place = f"projects/{project}"
+    for words in (
+        ["-m", "pytest", place, "-q", "-n", "0", "-p", "no:cacheprovider"],
+        ["-m", "ruff", "check", place],
+        ["-m", "ruff", "format", "--check", place],
+        ["-m", "mypy", place],
+    ):
+        said = in_copy(*words)
+        assert said.status == 0, said.out + said.err
+    again = in_copy("-m", "common.cli", "new", project, "--kind", kind)
+    assert again.status == 2
+    assert "nothing is overwritten" in again.err
+
+
+@pytest.mark.parametrize("name", ["My-First", "1st", "class", "a/b", "..", "", "x" * 61])
+def test_a_name_that_no_package_can_have_is_refused(ai_research: Any, name: str) -> None:
+    said = ai_research("new", name, "--kind", "dl")
+    assert said.status == 2
+    assert "cannot be a project's name" in said.err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_placeholder_is_left(tmp_path: Path, kind: Any) -> None:
+    written = write_project(tmp_path / "two_moons", kind)
+    assert all("__project__" not in path.read_text().lower() for path in written)
+    assert {path.relative_to(tmp_path / "two_moons").as_posix() for path in written} >= {"__init__.py", "train.py"}
+    assert "TwoMoons" in "".join(path.read_text() for path in written)
+    with pytest.raises(FileExistsError):
+        write_project(tmp_path / "two_moons", kind)
+
+
+def test_a_folder_that_exists_is_left_alone() -> None:
+    from common.cli.new import new_folder
+
+    with pytest.raises(ConfigError, match="exists already"):
+        new_folder("classify_mnist")
