@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from common.cli.progress import Progress, progress_of, seconds_since_1970
 from common.run.choice import Kind
@@ -24,6 +24,9 @@ State = Literal["queued", "running", "interrupted", "stopped", "failed", "finish
 
 NEEDED: dict[str, type] = {"kind": str, "identity": str, "status": str, "created_ns": int, "budget": dict}
 """What a record must have to be understood."""
+
+CHOICES = {"kind": get_args(Kind), "status": get_args(Status)}
+"""What a record may say in two of them."""
 
 UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)
 """What reading a damaged file raises."""
@@ -46,8 +49,7 @@ class Run:
     @property
     def kind(self) -> Kind | None:
         """What was launched; None where the record cannot be read."""
-        kind: Kind | None = self.record.get("kind")
-        return kind
+        return cast("Kind | None", self.record.get("kind"))
 
     @property
     def task_folder(self) -> Path:
@@ -93,7 +95,7 @@ class Run:
         """How the run stands now."""
         if not self.record:
             return "damaged"
-        state: State = self.record["status"]
+        state = cast("State", self.record["status"])
         if state == "running" and not is_held(self.folder):
             state = "interrupted"
         if state == "queued" and not is_in_queue(self.record, _states_of):
@@ -174,7 +176,7 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Reads a run's folder, whatever its condition."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / RECORD).read_bytes())
     except FileNotFoundError:
         return Run(folder, problem=f"no {RECORD}: not a run, or not yet one")
     except UNREADABLE as error:
@@ -216,8 +218,7 @@ def _fault_of(record: Any) -> str | None:
     wrong = [key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind)]
     if wrong:
         return f"{', '.join(wrong)} missing or of the wrong type"
-    choices = {"kind": get_args(Kind), "status": get_args(Status)}
-    return next((f"{key}={record[key]!r}" for key, values in choices.items() if record[key] not in values), None)
+    return next((f"{key}={record[key]!r}" for key, values in CHOICES.items() if record[key] not in values), None)
 
 
 def _state_of_sweep(own: State, points: "Counter[State]") -> State:
