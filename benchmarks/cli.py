@@ -9,6 +9,7 @@ median of the ratios within a turn.
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -117,9 +118,11 @@ def main() -> None:
         seconds = statistics.median(seconds_of(listing) for _ in range(repeats))
         holds.append(seconds < SECONDS_BOUND)
         verdict = "passes" if holds[-1] else "FAILS"
-        print(
-            f"the whole command `ls` over {arguments.folders} folders: {seconds:.3f} s  < {SECONDS_BOUND} s  {verdict}"
-        )
+        start = time.perf_counter()
+        listing()
+        waited, load = time.perf_counter() - start, os.getloadavg()[0]
+        print(f"`ls` over {arguments.folders} folders, as a whole: {seconds:.3f} s  < {SECONDS_BOUND} s  {verdict}")
+        print(f"  by the clock on the wall, with a load of {load:.1f}: {waited:.3f} s")
     sys.exit(0 if all(holds) else 1)
 
 
