@@ -4,6 +4,8 @@
     python benchmarks/chaos.py --tasks mlp --runs 5 --data-dir ../shared/data
     python benchmarks/chaos.py --tasks mlp --runs 6 --ranks 2
     python benchmarks/chaos.py --project oscillator_pred --tasks dit --overrides trainer.max_epochs=2
+    python benchmarks/chaos.py --project ne_control_score --tasks cartpole cartpole_dynamic pendulum --runs 7 \
+        --overrides config.target_fitness=null
 
 Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: at a random moment, while it starts,
 trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
@@ -28,6 +30,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+NEUROEVOLUTION = ("ne_control_score",)
+"""Projects whose steps are generations."""
+
+NEUROEVOLUTION_STATE = ("generation", "num_steps", "algorithm", "population", "champion")
+"""What a checkpoint of theirs holds that must be the same."""
+
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
 MOMENTS = ("any", "start-up", "training", "validation", "checkpoint")
 """When a run is killed: the first two after a random time, the others when a random part of the metrics is written."""
@@ -164,7 +172,8 @@ def interrupted_run(task: Task, root: Path, peaceful: Peaceful, rng: random.Rand
 def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
     """Starts the command, always the same for a task, with its own root of outputs and its own process group."""
     command = [sys.executable, str(REPOSITORY / "projects" / task.project / "train.py"), f"task={task.name}"]
-    command += ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
+    if task.project not in NEUROEVOLUTION:
+        command += ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
     command += [f"config.save_every_n_minutes={SAVE_EVERY_S / 60}", f"hydra.launcher.tasks_per_node={task.num_ranks}"]
     root.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "AI_RESEARCH_PATH": str(root), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
@@ -186,7 +195,8 @@ def kill(
     Returns:
         With which statuses the process may end, beside 0.
     """
-    number, moment = rng.choice(SIGNALS), rng.choice(MOMENTS)
+    moments = [moment for moment in MOMENTS if moment != "validation" or task.project not in NEUROEVOLUTION]
+    number, moment = rng.choice(SIGNALS), rng.choice(moments)
     launched_at_s = time.time()
     at_s = launched_at_s + {"any": 0.9, "start-up": 0.4}.get(moment, 0.0) * peaceful.duration_s * rng.random()
     num_rows = peaceful.num_rows * rng.random()
@@ -249,11 +259,12 @@ def note_repeated_work(task: Task, root: Path, number: signal.Signals, launched_
         path = folder / "lightning" / "last.ckpt"
         if not path.is_file():
             continue
-        num_saved = torch.load(path, map_location="cpu", weights_only=True)["global_step"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        num_saved = checkpoint["generation" if task.project in NEUROEVOLUTION else "global_step"]
         times_s = [
             float(row["time"])
             for row in read_rows(folder)
-            if row.get("train/loss") and row.get("time") and int(row["step"]) >= num_saved
+            if is_step(row) and row.get("time") and int(row["step"]) >= num_saved
         ]
         times_s = [time_s for time_s in times_s if time_s > launched_at_s]  # Earlier rows are cut off by continuing.
         repeated_s = max(times_s) - min(times_s) if times_s else 0.0
@@ -273,6 +284,11 @@ def has_logged(task: Task, root: Path, num_rows: float, launched_at_s: float) ->
     return len(rows) > num_rows and float(rows[-1]["time"] or 0) > launched_at_s
 
 
+def is_step(row: dict[str, str]) -> bool:
+    """Returns whether a row of metrics is that of an optimiser step or a generation."""
+    return bool(row.get("train/loss") or row.get("fitness/best"))
+
+
 def phase_of(task: Task, root: Path) -> str:
     """Returns what a run was doing, as far as its folder tells."""
     folders = folders_of(task, root)
@@ -283,8 +299,10 @@ def phase_of(task: Task, root: Path) -> str:
     rows = read_rows(folders[0])
     if not rows:
         return "training"
-    if rows[-1].get("test/loss"):
+    if rows[-1].get("test/loss") or rows[-1].get("champion/test"):
         return "evaluation"
+    if task.project in NEUROEVOLUTION:
+        return "training"
     epochs = [row["epoch"] for row in rows if row.get("train/loss")]
     num_steps = epochs.count(epochs[0]) if epochs else 0
     is_epoch_over = len(set(epochs)) > 1 and epochs.count(epochs[-1]) == num_steps
@@ -299,9 +317,8 @@ def differences(task: Task, root: Path, peaceful: Path) -> list[str]:
     problems = []
     if [_timeless(row) for row in read_rows(folders[0])] != [_timeless(row) for row in read_rows(peaceful)]:
         problems.append("metrics.csv differs")
-    problems += [
-        f"{name} differs" for name in ("last.ckpt", "best.ckpt") if not same_parameters(folders[0], peaceful, name)
-    ]
+    names = ("last.ckpt",) if task.project in NEUROEVOLUTION else ("last.ckpt", "best.ckpt")
+    problems += [f"{name} differs" for name in names if not same_parameters(folders[0], peaceful, name)]
     ids = {path.name.rpartition("-run-")[2].split("-", 1)[1] for path in folders[0].glob("wandb/offline-run-*")}
     if len(ids) > 1:
         problems.append(f"{len(ids)} W&B runs")
@@ -310,15 +327,14 @@ def differences(task: Task, root: Path, peaceful: Path) -> list[str]:
 
 
 def same_parameters(folder: Path, peaceful: Path, name: str) -> bool:
-    """Returns whether two runs' checkpoints hold bit-identical parameters and optimiser states."""
+    """Returns whether two runs' checkpoints hold bit-identical parameters and states of optimiser or algorithm."""
     import torch
 
     ours, theirs = (
         torch.load(path / "lightning" / name, map_location="cpu", weights_only=True) for path in (folder, peaceful)
     )
-    return _same(ours["state_dict"], theirs["state_dict"]) and _same(
-        ours["optimizer_states"], theirs["optimizer_states"]
-    )
+    keys = [key for key in ("state_dict", "optimizer_states", *NEUROEVOLUTION_STATE) if key in theirs]
+    return all(_same(ours[key], theirs[key]) for key in keys)
 
 
 def folders_of(task: Task, root: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Registers what both engines share: Hydra's settings, launchers, the sweeper and loggers."""
+"""Registers what both engines share: Hydra's settings, launchers and the sweeper, and each engine's loggers."""
 
 from hydra.conf import JobConf, SweepDir
 from hydra_zen import ZenStore
@@ -13,9 +13,8 @@ from common.utils.runner import get_project_name, get_task_name
 
 
 def store_configs(store: ZenStore) -> None:
-    """Registers the settings of Hydra itself, the launchers, the sweeper and the loggers."""
+    """Registers the settings of Hydra itself, the launchers and the sweeper."""
     store_hydra(store)
-    store_loggers(store)
 
 
 def store_hydra(store: ZenStore) -> None:
@@ -34,19 +33,21 @@ def store_hydra(store: ZenStore) -> None:
     store(QUIET_LOGGING, group="hydra/hydra_logging", name="quiet")
 
 
-def store_loggers(store: ZenStore) -> None:
-    """Registers the loggers; `metrics.csv` is written whichever is chosen."""
-    from pytorch_lightning.loggers.logger import DummyLogger
+def store_loggers(store: ZenStore, wandb: type, none: type) -> None:
+    """Registers the loggers of an engine; `metrics.csv` is written whichever is chosen.
 
-    from common.utils.wandb_logger import SteadyWandbLogger
-
+    Args:
+        store: Where to register them.
+        wandb: The engine's class that logs to W&B.
+        none: The engine's class that logs nowhere.
+    """
     store(
         generate_config_partial(
-            SteadyWandbLogger,
+            wandb,
             project=f"{get_project_name()}_{get_task_name()}",
             name="${hydra:job.override_dirname}",
             save_dir="${config.output_dir}",
-            # Arguments of wandb.init that WandbLogger takes as **kwargs: declared, so that they can be set.
+            # Arguments of wandb.init that Lightning's WandbLogger takes as **kwargs: declared, so that they can be set.
             entity=None,
             group=None,
             job_type=None,
@@ -56,4 +57,4 @@ def store_loggers(store: ZenStore) -> None:
         group="logger",
         name="wandb",
     )
-    store(generate_config_partial(DummyLogger), group="logger", name="none")
+    store(generate_config_partial(none), group="logger", name="none")

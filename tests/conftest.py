@@ -71,6 +71,7 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caches
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
     monkeypatch.setenv("MPLCONFIGDIR", str(caches))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(REPOSITORY / ".pytest_cache"))  # What Numba compiles takes ten seconds.
     monkeypatch.setenv("AI_RESEARCH_PATH", str(tmp_path / "root"))
     monkeypatch.setattr(sys, "argv", [str(MNIST_PROJECT / "train.py")])
 

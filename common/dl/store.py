@@ -1,12 +1,15 @@
-"""Registers the trainer, the callbacks, and what the folders below register."""
+"""Registers the trainer, the callbacks, the loggers, and what the folders below register."""
 
 from hydra_zen import ZenStore, builds
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
+from common.store import store_loggers
 from common.utils.hydra_zen import generate_config, generate_config_partial
+from common.utils.wandb_logger import SteadyWandbLogger
 
 
 def store_configs(store: ZenStore) -> None:
@@ -29,4 +32,5 @@ def store_configs(store: ZenStore) -> None:
         group="callbacks",
         name="early_stopping",
     )
+    store_loggers(store, SteadyWandbLogger, DummyLogger)
     store_litmodule_configs(store)

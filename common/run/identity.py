@@ -23,6 +23,7 @@ IGNORED_KEYS = (
     "config.output_dir",
     "config.ckpt_path",
     "config.save_every_n_minutes",
+    "config.save_every_n_generations",
     "config.skip_finished",
     "config.preflight_only",
     "datamodule.config.data_dir",

@@ -1,8 +1,8 @@
 """`metrics.csv`: every logged scalar, readable without an account or a network.
 
-One row per log call: `step` (optimiser steps taken), `epoch`, `time` (seconds since 1970), then one column per metric,
-in the order in which they first appeared; a metric that a call did not log is empty in its row. Numbers are written
-with every digit that they have.
+One row per log call: `step` (optimiser steps or generations done), `epoch`, `time` (seconds since 1970), then one
+column per metric, in the order in which they first appeared; a metric that a call did not log is empty in its row.
+Numbers are written with every digit that they have.
 """
 
 import csv
@@ -29,12 +29,13 @@ class MetricsFile:
 
     Args:
         folder: The run's folder.
+        name: The file's name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
+    def __init__(self, folder: Path, name: str = FILE_NAME) -> None:
+        self.path = folder / name
         self.columns = _columns_of(self.path) or list(FIXED_COLUMNS)
-        self.num_rows = len(read_metrics(folder))
+        self.num_rows = len(read_metrics(folder, name))
         self._file: TextIO | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class MetricsFile:
 
         Args:
             metrics: Scalars by name; `epoch` goes to its own column.
-            step: Optimiser steps taken so far; None where there are no steps.
+            step: Optimiser steps taken, or generations done, so far; None where there are none.
         """
         new = [name for name in metrics if name not in self.columns]
         if new or self._file is None:
@@ -75,7 +76,7 @@ class MetricsFile:
     def _set_columns(self, columns: list[str]) -> None:
         """Rewrites the file with these columns, and leaves it closed."""
         self.close()
-        rows = read_metrics(self.path.parent)[: self.num_rows]
+        rows = read_metrics(self.path.parent, self.path.name)[: self.num_rows]
         self.columns = columns
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -84,9 +85,14 @@ class MetricsFile:
         write_text_atomically(self.path, text.getvalue())
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Returns the rows of a run's `metrics.csv`, each with the metrics that it has; none where there is no file."""
-    path = folder / FILE_NAME
+def read_metrics(folder: Path, name: str = FILE_NAME) -> list[dict[str, float]]:
+    """Returns the rows of a run's `metrics.csv`, each with the metrics that it has; none where there is no file.
+
+    Args:
+        folder: The run's folder.
+        name: Another file's name, of the same form.
+    """
+    path = folder / name
     if not path.is_file():
         return []
     with path.open(newline="") as file:

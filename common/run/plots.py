@@ -1,6 +1,6 @@
 """Pictures of a run, drawn at its end. Matplotlib is imported only here, and only then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,29 @@ def plot_images(path: Path, images: Sequence[np.ndarray], labels: Sequence[Any],
             axes.add_artist(axes.patch)  # Shows the frame although the axes are switched off.
     num_wrong = sum(label != prediction for label, prediction in zip(labels, predictions, strict=True))
     figure.suptitle(f"Predictions; {num_wrong} of {len(images)} wrong (red)", fontsize=11)
+    _save(figure, path)
+
+
+def save_lines(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> None:
+    """Draws lines in one picture.
+
+    Args:
+        path: The PNG file to write.
+        lines: By name, the points of each.
+        x_label: What the horizontal axis shows.
+        y_label: What the vertical axis shows.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, points in lines.items():
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, label=f"{name} (last: {values[-1]:.4g})", marker="." if len(steps) == 1 else None)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend()
     _save(figure, path)
 
 

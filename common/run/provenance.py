@@ -36,6 +36,8 @@ PACKAGES = (
     "jaxtyping",
     "wandb",
     "torchvision",
+    "gymnasium",
+    "numba",
 )
 """Packages whose versions can change a result."""
 

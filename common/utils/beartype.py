@@ -29,8 +29,8 @@ def shape_checked(function: Function) -> Function:
     """Decorates a function whose tensors carry jaxtyping shapes: an axis letter means one size throughout the call.
 
     A judgement takes a tenth of a millisecond and depends on nothing but types and shapes, which repeat from step to
-    step: what was found right once is remembered, for calls that pass nothing but tensors, by position. A shape that
-    depends on an attribute of `self` must not be annotated.
+    step: what was found right once is remembered, for calls that pass, by position, nothing but tensors, whole numbers,
+    and tuples and dictionaries of these. A shape that depends on an attribute of `self` must not be annotated.
     """
     import jaxtyping  # Only here: it brings NumPy, for which `ai-research` has no use.
 
@@ -66,11 +66,27 @@ def _judged(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _kinds(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Returns what jaxtyping judges tensors by, or None if a value is no tensor."""
+    """Returns what jaxtyping judges values by, or None if one of them is of another kind."""
     try:
-        return tuple((type(value), value.dtype, value.shape) for value in values)
+        return tuple(_kind(value) for value in values)
     except AttributeError:
         return None
+
+
+def _kind(value: Any) -> Any:
+    """Returns what a value is judged by.
+
+    Raises:
+        AttributeError: it is no tensor, no whole number, and no container of these.
+    """
+    kind = type(value)
+    if kind is int:
+        return value
+    if kind is tuple:
+        return tuple(_kind(item) for item in value)
+    if kind is dict:
+        return frozenset((name, _kind(item)) for name, item in value.items())
+    return kind, value.dtype, value.shape
 
 
 def _validator(is_valid: Callable[[Any], bool], text: str) -> Any:

@@ -1,10 +1,12 @@
-"""Weights & Biases: the key, and whether to log online."""
+"""Weights & Biases: the key, whether to log online, and that its failures stop nothing."""
 
 import logging
 import netrc
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypeVar
 from urllib.parse import urlparse
 
 from common.errors import ConfigError
@@ -14,6 +16,54 @@ log = logging.getLogger(__name__)
 KEY_FILE_NAME = "WANDB_KEY.txt"
 DEFAULT_URL = "https://api.wandb.ai"
 REACH_TIMEOUT_S = 5.0
+
+INIT_TIMEOUT_S = 8
+"""How long a W&B server may take to answer before the run goes on offline."""
+
+Mode = Literal["online", "offline"]
+
+Live = TypeVar("Live")
+
+
+def start_where_reachable(folder: Path, start: Callable[[Mode], Live | None]) -> Live:
+    """Starts a W&B run: online, or offline without a key or a network.
+
+    Args:
+        folder: The run's folder.
+        start: Starts it, or returns None where the server does not answer.
+    """
+    is_off = os.environ.get("WANDB_MODE") in ("offline", "disabled")
+    has_key = login_wandb()
+    reason = "WANDB_MODE says so" if is_off else "there is no key" if not has_key else None
+    if reason is None:
+        live = start("online")
+        if live is not None:
+            return live
+        reason = f"the server did not answer within {INIT_TIMEOUT_S} s"
+    log.info("W&B logs offline: %s. Upload later with: %s", reason, sync_command(folder))
+    live = start("offline")
+    assert live is not None
+    return live
+
+
+class Steady:
+    """Gives something up at its first failure: it is reported once, and the run goes on."""
+
+    has_failed = False
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Does something with W&B, unless that has failed before."""
+        if self.has_failed:
+            return
+        try:
+            action()
+        except Exception as error:  # W&B raises its own errors, and those of sockets, of asyncio and of its service.
+            self.has_failed = True
+            log.warning(
+                "W&B failed (%s: %s) and gets nothing more from this launch. The run goes on; its files are complete.",
+                type(error).__name__,
+                error,
+            )
 
 
 def login_wandb() -> bool:

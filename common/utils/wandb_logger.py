@@ -1,13 +1,12 @@
 """The W&B logger: a replica of the local files, whose failures never stop a run."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import WandbLogger
 
-log = logging.getLogger(__name__)
+from common.utils.wandb import Steady
 
 
 def wandb_logger(trainer: Trainer) -> "SteadyWandbLogger | None":
@@ -16,10 +15,8 @@ def wandb_logger(trainer: Trainer) -> "SteadyWandbLogger | None":
     return loggers[0] if loggers and trainer.is_global_zero else None
 
 
-class SteadyWandbLogger(WandbLogger):
+class SteadyWandbLogger(Steady, WandbLogger):
     """Lightning's W&B logger, but a failure is reported once, and then W&B is left alone."""
-
-    has_failed = False
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Sends scalars."""
@@ -47,17 +44,3 @@ class SteadyWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """Lightning's hook at the end of each of its phases."""
         self.attempt(lambda: super(SteadyWandbLogger, self).finalize(status))
-
-    def attempt(self, action: Callable[[], object]) -> None:
-        """Does something with W&B, unless that has failed before."""
-        if self.has_failed:
-            return
-        try:
-            action()
-        except Exception as error:  # W&B raises its own errors, and those of sockets, of asyncio and of its service.
-            self.has_failed = True
-            log.warning(
-                "W&B failed (%s: %s) and gets nothing more from this launch. The run goes on; its files are complete.",
-                type(error).__name__,
-                error,
-            )

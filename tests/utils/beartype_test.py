@@ -88,6 +88,26 @@ def test_what_was_found_right_is_not_judged_again(monkeypatch: pytest.MonkeyPatc
         scaled(x[:3], ones[:3])
 
 
+@shape_checked
+def split(parts: dict[str, Float[Tensor, " B"]], at: int) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    return parts["a"], parts["b"][:at]
+
+
+def test_containers_are_judged_by_what_is_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    ones = torch.ones(6)
+    assert len(split({"a": ones, "b": ones}, 6)) == 2
+    with pytest.raises(TypeCheckError, match="return"):
+        split({"a": ones, "b": ones}, 5)
+    with pytest.raises(TypeCheckError, match="parts"):
+        split({"a": ones, "b": torch.ones(6, dtype=torch.int64)}, 6)
+    with pytest.raises(TypeCheckError):
+        split({"a": ones, "b": torch.ones(6, 1)}, 6)
+    monkeypatch.setattr("jaxtyping._array_types._MetaAbstractArray.__instancecheck__", lambda *_: False)
+    split({"a": ones, "b": ones}, 6)
+    with pytest.raises(TypeCheckError):
+        split({"b": ones[:5], "a": ones[:5]}, 5)
+
+
 def test_checking_a_list_draws_no_random_number_of_the_runs() -> None:
     before = random.getstate()
     for _ in range(5):

@@ -1,0 +1,1 @@
+"""Algorithms: how a generation follows from the fitness of the one before."""

@@ -1,0 +1,114 @@
+"""CMA-ES: a normal distribution whose whole covariance adapts.
+
+Source: Hansen 2016, "The CMA evolution strategy: a tutorial", arXiv 1604.00772, with its default parameters.
+Implementation: the package `cmaes` (Nomura and Shibata 2024), from which the update is taken. Individuals are drawn
+here, from the run's own random numbers, and all at once, where the package multiplies matrices for each. Linear algebra
+runs on one thread, because the last bits of its results depend on their number.
+
+Axes: p individuals; d parameters.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from common.errors import ConfigError
+from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.algorithm.gaussian import check_population_size
+from common.ne.algorithm.shaping import without_nan
+from common.ne.population.base import BasePopulation
+from common.ne.utils.noise import generator
+from common.utils.beartype import gt, shape_checked
+
+MAX_PARAMETERS = 1000
+"""Parameters for which a generation takes about a second; the time grows with their cube."""
+
+ARRAYS = ("_mean", "_C", "_p_sigma", "_pc")
+"""The package's names for what evolves beside the step size and the generation: mean, covariance, evolution paths."""
+
+
+@dataclass
+class CMAESConfig:
+    """Configures `CMAES`.
+
+    Attributes:
+        sigma: Standard deviation of every parameter in the first generation.
+    """
+
+    sigma: Annotated[float, gt(0)] = 0.5
+
+
+class CMAES(BaseAlgorithm):
+    """See the module. The search starts around the first of the population's initial individuals."""
+
+    needs_parameters = True
+
+    def start(self, population: BasePopulation, seed: int) -> None:
+        """See `BaseAlgorithm`."""
+        super().start(population, seed)
+        check_population_size(self, population.size, 4)
+        mean = population.parameters[0]
+        if len(mean) > MAX_PARAMETERS:
+            raise ConfigError(
+                f"CMAES adapts the covariance of all parameters: it takes at most {MAX_PARAMETERS}, but the network "
+                f"has {len(mean)}. Use a smaller network, or algorithm=snes."
+            )
+        self.cma = _imported("cmaes").CMA(mean.copy(), self.config.sigma, population_size=population.size)
+        self.threads = _imported("threadpoolctl").ThreadpoolController()
+
+    def ask(self, generation: int) -> None:
+        """See `BaseAlgorithm`."""
+        noise = generator(self.seed, generation, "sampling").standard_normal((self.population.size, self.cma.dim))
+        with self.threads.limit(limits=1):
+            basis, scales = self.cma._eigen_decomposition()
+            self.population.parameters = self.cma.mean + self.cma._sigma * ((noise * scales) @ basis.T)
+
+    @shape_checked
+    def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
+        """See `BaseAlgorithm`."""
+        losses = -without_nan(fitness)[0]
+        with self.threads.limit(limits=1):
+            self.cma.tell(list(zip(self.population.parameters, losses.tolist(), strict=True)))
+
+    @shape_checked
+    def center(self) -> Float64[np.ndarray, " d"]:
+        """See `BaseAlgorithm`."""
+        mean: np.ndarray = self.cma.mean.copy()
+        return mean
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `BaseAlgorithm`; complete between `tell` and the next `ask`.
+
+        The package would pickle less: half of a covariance that rounding has left not quite symmetric.
+        """
+        arrays = {name: torch.from_numpy(getattr(self.cma, name).copy()) for name in ARRAYS}
+        return {**arrays, "_sigma": float(self.cma._sigma), "_g": self.cma.generation}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `BaseAlgorithm`."""
+        for name, value in state.items():
+            setattr(self.cma, name, value.numpy().copy() if name in ARRAYS else value)
+        self.cma._B = self.cma._D = None  # Derived from the covariance when they are needed.
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the step size."""
+        return {"sigma": float(self.cma._sigma)}
+
+
+def _imported(package: str) -> Any:
+    """Returns one of the packages that only CMA-ES needs.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(
+            f"algorithm=cma_es needs the package {package}, which is not installed. Install it with: pip install "
+            "'ai-research[ne]'."
+        ) from error

@@ -1,0 +1,1 @@
+"""Evaluators: how good the individuals of a population are."""

@@ -1,0 +1,62 @@
+"""Loads a run's champion back: for notebooks, and to let it play.
+
+Axes: n episodes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra_zen import instantiate
+from jaxtyping import Float64, UInt64
+
+from common.check.targets import check_targets
+from common.errors import ConfigError
+from common.ne.evaluator.base import BaseEvaluator
+from common.ne.population.actor import Actors
+from common.ne.utils.champion import Champion, read_champion
+from common.utils.beartype import shape_checked
+
+
+@dataclass
+class LoadedChampion:
+    """A champion, ready to play.
+
+    Attributes:
+        champion: The individual.
+        actors: Says what individuals are; its own population is a new one.
+        evaluator: Plays episodes.
+    """
+
+    champion: Champion
+    actors: Actors
+    evaluator: BaseEvaluator
+
+    @shape_checked
+    def play(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Returns the total reward of an episode for each start seed."""
+        return self.evaluator.play(self.actors, self.champion.arrays, np.zeros(len(seeds), np.int64), seeds).rewards
+
+    def record(self, seed: int, render_mode: str = "rgb_array") -> tuple[list[np.ndarray], float]:
+        """Plays one episode before a camera; see `BaseEvaluator.record`."""
+        return self.evaluator.record(self.actors, self.champion.arrays, seed, render_mode)
+
+
+def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedChampion:
+    """Loads the champion of a finished run from its `champion.pt` alone, which may lie in any folder.
+
+    Args:
+        folder: The run's folder.
+        allowed_targets: What the project's runner allows besides the standing list.
+
+    Raises:
+        ConfigError: there is no champion, or the file names something that it may not.
+    """
+    champion, spec = read_champion(Path(folder).expanduser())
+    problems = check_targets(spec, registered=(), widened=allowed_targets)
+    if problems:
+        raise ConfigError("\n".join(problem.text for problem in problems))
+    evaluator: Any = instantiate(spec["evaluator"])
+    actors = instantiate(spec["population"])(spaces=evaluator.spaces, seed=0)
+    return LoadedChampion(champion, actors, evaluator)

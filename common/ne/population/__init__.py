@@ -1,0 +1,1 @@
+"""Populations: what evolves, and how an individual turns observations into actions."""

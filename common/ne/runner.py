@@ -1,0 +1,36 @@
+"""The runner of neuroevolution tasks."""
+
+from functools import partial
+from typing import Any
+
+from hydra_zen import ZenStore
+
+from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.evaluator.base import BaseEvaluator
+from common.ne.evolve import evolve
+from common.ne.population.actor import Actors
+from common.ne.store import store_configs
+from common.ne.utils.wandb_run import BaseRun
+from common.runner import BaseTaskRunner
+
+
+class NeuroevolutionTaskRunner(BaseTaskRunner):
+    """Runs a neuroevolution task: a subtask evolves a population."""
+
+    @classmethod
+    def store_configs(cls, store: ZenStore) -> None:
+        """Registers algorithms, evaluators, populations and networks."""
+        super().store_configs(store=store)
+        store_configs(store)
+
+    @staticmethod
+    def run_subtask(
+        algorithm: BaseAlgorithm,
+        evaluator: BaseEvaluator,
+        population: partial[Actors],
+        logger: partial[BaseRun],
+        config: NeuroevolutionSubtaskConfig,
+    ) -> Any:
+        """Evolves, and returns the champion's mean over the test episodes, so that a sweeper can maximise it."""
+        return evolve(algorithm, evaluator, population, logger, config)

@@ -1,0 +1,109 @@
+"""The W&B run of a neuroevolution run: a replica of the local files, whose failures never stop it."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from common.run.wandb import config_of, run_id, wandb_settings
+from common.utils.wandb import Mode, Steady, start_where_reachable, sync_command
+
+
+class BaseRun(Steady):
+    """Logs nowhere; what it may be told, and how."""
+
+    address: str | None = None
+    """Where to see the run, or how to upload it; None where W&B is off."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Sends scalars."""
+
+    def log_video(self, path: Path) -> None:
+        """Sends a GIF."""
+
+    def finish(self) -> None:
+        """Ends the run."""
+
+
+class NoRun(BaseRun):
+    """Logs nowhere."""
+
+
+class WandbRun(BaseRun):
+    """Logs to W&B; the arguments are those of `wandb.init`.
+
+    Args:
+        project: The W&B project.
+        name: The run's name; empty: its folder's.
+        save_dir: The run's folder, where W&B keeps its files too.
+        entity: Team or user; None: the user's own default.
+        group: Groups runs.
+        job_type: Tells runs of a group apart.
+        notes: Any text.
+        tags: Any words.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        name: str,
+        save_dir: str,
+        entity: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+        notes: str | None = None,
+        tags: list[str] | None = None,
+    ) -> None:
+        self.folder = Path(save_dir)
+        self.settings: dict[str, Any] = {
+            "project": project,
+            "name": name or self.folder.name,
+            "dir": save_dir,
+            "entity": entity,
+        }
+        self.settings |= {"group": group, "job_type": job_type, "notes": notes, "tags": tags}
+
+    def start(self, mode: Mode) -> "WandbRun | None":
+        """Starts the run with the whole configuration, and returns itself, or None where the server does not answer."""
+        import wandb
+
+        settings = {**self.settings, "id": run_id(self.folder), "resume": "allow", "mode": mode}
+        try:
+            self.run: Any = wandb.init(**settings, settings=wandb_settings(self.folder))
+            config: Any = self.run.config
+            config.update(config_of(self.folder))
+        except wandb.Error:
+            if mode == "offline":
+                raise
+            wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
+            return None
+        self.address = sync_command(self.folder) if mode == "offline" else str(self.run.url)
+        return self
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Sends scalars; W&B ignores a step that it has from an earlier launch."""
+        self.attempt(lambda: self.run.log(dict(metrics), step=step))
+
+    def log_video(self, path: Path) -> None:
+        """Sends a GIF."""
+        import wandb
+
+        self.attempt(lambda: self.run.log({"champion": wandb.Video(str(path), format="gif")}))
+
+    def finish(self) -> None:
+        """Ends the run."""
+        self.attempt(lambda: self.run.finish())
+
+
+def start_run(logger: partial[BaseRun], folder: Path, *, is_first: bool) -> BaseRun:
+    """Starts the configured run; W&B falls back to offline without a key or a network.
+
+    Args:
+        logger: The configured partial.
+        folder: The run's folder.
+        is_first: Whether this rank is the one that logs.
+    """
+    if not is_first:
+        return NoRun()
+    run = logger()
+    return start_where_reachable(folder, run.start) if isinstance(run, WandbRun) else run

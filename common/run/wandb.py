@@ -1,0 +1,32 @@
+"""What W&B is told of a run, whichever engine it uses: which run it is, its configuration, and where files wait."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from common.run.choice import read_record
+from common.utils.wandb import INIT_TIMEOUT_S
+
+
+def run_id(folder: Path) -> str:
+    """Returns the W&B id of a run: it follows from the provenance, so that every launch logs to one run."""
+    record = read_record(folder)
+    return f"{record['identity']}-{record['created_ns']:x}"
+
+
+def config_of(folder: Path) -> Any:
+    """Returns a run's configuration as plain containers."""
+    # libyaml's loader: the pure Python one needs a fifth of a second here.
+    config = OmegaConf.create(yaml.load((folder / ".hydra" / "config.yaml").read_text(), yaml.CSafeLoader))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def wandb_settings(folder: Path) -> Any:
+    """Returns W&B's settings for a run, and keeps its files in the run's folder."""
+    import wandb
+
+    os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
+    return wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)

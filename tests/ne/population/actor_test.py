@@ -1,0 +1,99 @@
+"""How actors see observations, and how outputs become actions."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces as gym
+
+from common.errors import ConfigError
+from common.ne.population.actor import network_inputs
+from common.ne.population.spaces import Spaces, spaces_of
+from tests.ne.conftest import NETWORKS, box_spaces
+from tests.ne.environments import ACTION_SPACES
+
+OBSERVATIONS = gym.Box(-1, 1, (3,))
+
+
+def spaces_with(action_space: object) -> Spaces:
+    return spaces_of("Toy", OBSERVATIONS, action_space)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ACTION_SPACES if kind != "binary"])
+def test_actions_belong_to_the_space(kind: str) -> None:
+    spaces = spaces_with(ACTION_SPACES[kind])
+    outputs = np.random.default_rng(0).standard_normal((50, spaces.num_outputs)) * 10
+    actions = spaces.actions_of(outputs)
+    assert all(ACTION_SPACES[kind].contains(action) for action in actions)
+    assert len(np.unique(actions)) > 2
+
+
+def test_bounded_actions_reach_both_bounds_through_one_tanh() -> None:
+    spaces = box_spaces(low=-2.0, high=6.0)
+    actions = spaces.actions_of(np.array([[-50.0], [0.0], [50.0], [0.5]]))[:, 0]
+    np.testing.assert_allclose(actions, [-2.0, 2.0, 6.0, 2 + 4 * np.tanh(0.5)], rtol=1e-6)
+
+
+def test_unbounded_actions_are_the_outputs() -> None:
+    outputs = np.array([[-50.0, 3.0]])
+    np.testing.assert_array_equal(spaces_with(ACTION_SPACES["unbounded"]).actions_of(outputs), outputs)
+
+
+def test_choices_are_the_largest_outputs_counted_from_the_first_choice() -> None:
+    outputs = np.array([[0.0, 2.0, 1.0], [5.0, 5.0, 1.0]])
+    assert spaces_with(ACTION_SPACES["discrete"]).actions_of(outputs).tolist() == [1, 0]
+    assert spaces_with(ACTION_SPACES["discrete_from_minus_1"]).actions_of(outputs).tolist() == [0, -1]
+    several = spaces_with(ACTION_SPACES["multi_discrete"]).actions_of(np.array([[0.0, 1.0, 0.0, 0.0, 3.0]]))
+    assert several.tolist() == [[1, 2]]
+
+
+def test_an_action_space_that_is_not_supported_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"Toy takes actions of a kind that is not supported: MultiBinary\(2\)"):
+        spaces_with(ACTION_SPACES["binary"])
+
+
+def test_images_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Toy shows images .* and networks here take vectors"):
+        spaces_of("Toy", gym.Box(0, 255, (8, 8, 3), np.uint8), ACTION_SPACES["discrete"])
+    with pytest.raises(ConfigError, match="Toy shows no vectors"):
+        spaces_of("Toy", gym.Discrete(5), ACTION_SPACES["discrete"])
+
+
+def test_scaled_observations_lie_between_minus_1_and_1_where_there_are_bounds(make_actors) -> None:
+    spaces = Spaces(
+        np.array([0.0, -np.inf, -4.0]), np.array([10.0, np.inf, 4.0]), "discrete", (2,), (0,), *[np.zeros(0)] * 2
+    )
+    actors = make_actors("feedforward", spaces, size=1, observations="scaled")
+    shown = network_inputs(actors.arrays, np.array([[0.0, 7.0, 4.0]], np.float32))
+    np.testing.assert_allclose(shown, [[-1.0, 7.0, 1.0]])
+
+
+def test_standardized_observations_follow_all_that_was_seen(make_actors) -> None:
+    actors = make_actors("feedforward", box_spaces(), observations="standardized")
+    seen = np.random.default_rng(0).normal([1.0, -2.0, 0.5], [3.0, 0.1, 20.0], (400, 3))
+    for part in np.split(seen, [10, 150]):  # Three generations, of two episodes each.
+        episodes = np.array_split(part, 2)
+        actors.take_up(
+            np.array([len(episode) for episode in episodes]),
+            np.stack([episode.sum(axis=0) for episode in episodes]),
+            np.stack([np.square(episode).sum(axis=0) for episode in episodes]),
+        )
+    np.testing.assert_allclose(actors.statistics.mean, seen.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(actors.statistics.std, seen.std(axis=0), rtol=1e-9)
+    shown = network_inputs({name: np.repeat(array[:1], 400, axis=0) for name, array in actors.arrays.items()}, seen)
+    np.testing.assert_allclose(shown.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(shown.std(axis=0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_state_can_be_stored_safely_and_restored(make_actors, kind: str) -> None:
+    actors, other = make_actors(kind, box_spaces(), seed=1), make_actors(kind, box_spaces(), seed=2)
+    actors.take_up(np.array([4]), np.ones((1, 3)), np.full((1, 3), 2.0))
+    buffer = io.BytesIO()
+    torch.save(actors.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert all(np.array_equal(array, other.arrays[name]) for name, array in actors.arrays.items())
+    assert other.statistics.count == 4
+    np.testing.assert_array_equal(other.statistics.std, actors.statistics.std)
