@@ -78,7 +78,7 @@ def all_metrics(groups: Sequence[Group]) -> list[str]:
 
 
 def shown_metrics(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
-    """Returns the metrics that are shown: those that are wanted, or those of test and validation, or all.
+    """Returns the metrics that are shown: those that are wanted, or those of test, validation and champion, or all.
 
     Raises:
         ConfigError: no run has one that is wanted.
@@ -87,7 +87,7 @@ def shown_metrics(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
     for name in wanted:
         if name not in there:
             raise ConfigError(f"No run has the metric {name!r}. There are: {', '.join(there)}.")
-    results = [name for name in there if name.startswith(("test/", "val/"))]
+    results = [name for name in there if name.startswith(("test/", "val/", "champion/"))]
     return list(wanted) or results or there
 
 

@@ -39,6 +39,9 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda value, bound: value == bound,
 }
 
+OBJECTIVES = {"val/loss": 1, "champion/test": -1}
+"""What the engines minimise, or, with -1, maximise."""
+
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -163,10 +166,13 @@ def moment_of(text: str) -> float:
 
 
 def best_point(sweep: Run) -> Run | None:
-    """Returns the point with the lowest validation loss, for which a sweep searches; None where none has any."""
-    judged = [(point.metrics["val/loss"], point) for point in sweep.points if "val/loss" in point.metrics]
-    finite = [(loss, point) for loss, point in judged if math.isfinite(loss)]
-    return min(finite, key=lambda pair: pair[0])[1] if finite else None
+    """Returns the point for which a sweep searches: with the lowest validation loss, or the best champion; or None."""
+    for metric, sign in OBJECTIVES.items():
+        judged = [(sign * point.metrics[metric], point) for point in sweep.points if metric in point.metrics]
+        finite = [(value, point) for value, point in judged if math.isfinite(value)]
+        if finite:
+            return min(finite, key=lambda pair: pair[0])[1]
+    return None
 
 
 def _is_same(value: Any, wanted: str) -> bool:

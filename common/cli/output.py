@@ -160,7 +160,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 
 def results_text(results: dict[str, float], most: int = 3) -> str:
     """Returns the metrics that say most about a result: those of the test, else of the validation, else the others."""
-    for stage in ("test/", "val/", ""):
+    for stage in ("test/", "val/", "champion/test", "champion/", "fitness/", ""):
         chosen = [(name, value) for name, value in results.items() if name.startswith(stage)]
         if chosen:
             return ", ".join(f"{name} {number_text(value)}" for name, value in chosen[:most])

@@ -55,7 +55,10 @@ def _part(budget: dict[str, Any], row: dict[str, float], steps_per_epoch: float 
     parts = []
     if isinstance(epochs, int) and epochs > 0 and "epoch" in row:
         parts.append((row["step"] / steps_per_epoch if steps_per_epoch else row["epoch"]) / epochs)
-    parts += [row["step"] / limit for limit in (steps, generations) if isinstance(limit, int) and limit > 0]
+    if isinstance(steps, int) and steps > 0:
+        parts.append(row["step"] / steps)
+    if isinstance(generations, int) and generations > 0:  # They are counted from 0.
+        parts.append((row["step"] + 1) / generations)
     return min(max(parts), 1.0) if parts else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from common.cli.find import find_run
-from common.cli.ls import best_point
+from common.cli.ls import OBJECTIVES, best_point
 from common.cli.options import run_argument
 from common.cli.output import duration_text, json_option, print_json, short_names, time_text, valid_json
 from common.cli.runs import UNREADABLE, Run, settings_of_points
@@ -72,7 +72,7 @@ def content_of(run: Run) -> dict[str, Any]:
         "status_text": status_text(run),
         "error": run.record.get("error") if run.state == "failed" else run.problem,
         "results": best.results if best else run.results,
-        "results_of": f"point {best.title.rpartition('/')[2]}, lowest val/loss" if best else None,
+        "results_of": f"point {best.title.rpartition('/')[2]}, the best" if best else None,
         "curves": curves_of(run),
         "pictures": pictures_of(run),
         "facts": {name: str(value) for name, value in facts_of(run).items()},
@@ -81,7 +81,7 @@ def content_of(run: Run) -> dict[str, Any]:
         "points": points_of(run) if run.kind == "sweep" else None,
         "swept": swept,
         "short": short_names(swept),
-        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name != "val/loss", *name.split("/")[::-1])),
+        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name not in OBJECTIVES, *name.split("/")[::-1])),
     }
 
 
@@ -118,7 +118,7 @@ def points_of(sweep: Run) -> list[dict[str, Any]]:
 
 def pictures_of(run: Run) -> list[dict[str, str]]:
     """Returns the pictures of a run as text for a page, the moving ones first; curves are drawn there anew."""
-    curves = {f"{name.rpartition('/')[2]}.png" for name in run.results}
+    curves = {f"{part}.png" for name in run.results for part in (*name.split("/"), name.replace("/", "_"))}
     found = [path for path in sorted(run.folder.glob("*.*")) if path.suffix in PICTURES and path.name not in curves]
     small = [path for path in found if path.stat().st_size <= MOST_PICTURE_BYTES]
     ordered = sorted(small, key=lambda path: (path.suffix != ".gif", path.name))

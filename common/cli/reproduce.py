@@ -18,7 +18,7 @@ from common.cli.environment import differences_from, locked_versions
 from common.cli.find import find_run
 from common.cli.options import run_argument
 from common.cli.output import json_option, print_json
-from common.cli.restore import budget_of_unfinished, chosen_settings, replaying_command, restore_code
+from common.cli.restore import budget_spent, chosen_settings, replaying_command, restore_code
 from common.cli.runs import Run, read_run
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import last_checkpoint, read_newest_checkpoint
@@ -108,7 +108,7 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
         click.secho(f"The environment differs: {line}", fg="yellow", err=True)
     checkpoint = last_checkpoint(run.folder)
     before = read_newest_checkpoint(checkpoint) if checkpoint else {}
-    words = replaying_command(run, code, chosen_settings(before) | budget_of_unfinished(run))
+    words = replaying_command(run, code, {**chosen_settings(before), **budget_spent(run)})
     click.echo(f"Running {shlex.join(words)}", err=True)
     again = replayed(words, code, outputs)
     is_finished = run.state == "finished"

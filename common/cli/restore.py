@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,13 @@ def restore_code(git: Any, folder: Path) -> None:
             raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
 
 
-def replaying_command(run: Run, code: Path, fixed: dict[str, int]) -> list[str]:
+def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> list[str]:
     """Returns the arguments that run a run again, from its restored code: its script and its overrides.
 
     Args:
         run: A plain run or a point.
         code: The restored work tree.
-        fixed: What the run chose by itself, and how far it came; see `chosen_settings` and `budget_of_unfinished`.
+        fixed: What the run chose by itself, and how far it came; see `chosen_settings` and `budget_spent`.
 
     Raises:
         ConfigError: the script is not part of the restored code, or the overrides cannot be read.
@@ -77,7 +78,7 @@ def replaying_command(run: Run, code: Path, fixed: dict[str, int]) -> list[str]:
         "config.data_dir": config["data_dir"],
         "hydra/launcher": "local",
     }
-    return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in (own | fixed).items())]
+    return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in {**own, **fixed}.items())]
 
 
 def script_of(run: Run) -> Path:
@@ -102,11 +103,18 @@ def chosen_settings(checkpoint: dict[str, Any]) -> dict[str, int]:
     return {key: state[name] for name, key in names.items() for state in states if isinstance(state.get(name), int)}
 
 
-def budget_of_unfinished(run: Run) -> dict[str, int]:
-    """Returns what ends a deep-learning run where one that did not finish had come; nothing for other runs."""
+def budget_spent(run: Run) -> dict[str, int | str]:
+    """Returns what ends a reproduction where the run ended: one that was stopped, or that had its end by the clock."""
     step = run.metrics.get("step")
-    is_learning = "trainer.max_steps" in run.record["budget"]
-    return {"trainer.max_steps": int(step)} if is_learning and step and run.state != "finished" else {}
+    if step is None:
+        return {}
+    is_finished, budget = run.state == "finished", run.record["budget"]
+    if "trainer.max_steps" in budget:
+        return {} if is_finished else {"trainer.max_steps": int(step)}
+    if is_finished and "config.num_minutes" not in budget:
+        return {}
+    # Generations count from 0, and a run that is finished has a last row for its end.
+    return {"config.num_generations": int(step) + (not is_finished), "config.num_minutes": "null"}
 
 
 def _key_of(override: str) -> str:

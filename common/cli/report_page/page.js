@@ -133,10 +133,10 @@ function header() {
 function curves() {
   const byName = new Map();
   for (const [metric, curve] of Object.entries(data.curves)) {
-    const [stage, ...rest] = metric.split("/");
-    const name = rest.length && stage in STAGES ? rest.join("/") : metric;
+    const [first, ...rest] = metric.split("/");
+    const [name, line] = first in STAGES && rest.length ? [rest.join("/"), first] : [first, rest.join("/") || first];
     if (!byName.has(name)) byName.set(name, []);
-    byName.get(name).push({ stage: name === metric ? metric : stage, curve });
+    byName.get(name).push({ line, curve });
   }
   if (!byName.size) return;
   let weight = 0;
@@ -146,7 +146,7 @@ function curves() {
   section("Curves", controls, grid);
   for (const [name, members] of byName) {
     own.push(chart(grid, () => ({
-      traces: members.flatMap(({ stage, curve }, index) => curveTraces(stage, curve, STAGES[stage] || COLORS[index % COLORS.length], weight)),
+      traces: members.flatMap(({ line, curve }, index) => curveTraces(line, curve, STAGES[line] || COLORS[index % COLORS.length], weight)),
       layout: { title: name, xaxis: { title: { text: "step", standoff: 6 } }, showlegend: members.length > 1 },
     })));
   }
