@@ -1,7 +1,10 @@
 """`ai-research new`: the files of a new project."""
 
+import importlib.util
 import keyword
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,10 +14,13 @@ from common.cli.output import json_option, print_json
 from common.errors import ConfigError
 from common.utils.misc import repository_path
 
-Kind = Literal["dl"]
-"""`dl`: deep learning."""
+Kind = Literal["dl", "ne"]
+"""`dl`: deep learning; `ne`: neuroevolution."""
 
 TEMPLATES = Path(__file__).with_name("project_templates")
+LONGEST_NAME = 30
+"""In characters: lines that hold a longer one would have to be broken."""
+
 SUFFIX = ".tmpl"
 """Keeps linters and tests from taking a template for the file that is made of it."""
 
@@ -30,6 +36,7 @@ def command(project: str, kind: Kind, as_json: bool) -> None:
     """
     folder = new_folder(project)
     written = write_project(folder, kind)
+    tidy(folder)
     if as_json:
         print_json({"project": project, "folder": str(folder), "files": [str(path) for path in written]})
     else:
@@ -43,9 +50,10 @@ def new_folder(project: str) -> Path:
     Raises:
         ConfigError: the name cannot be a package's, or there is such a folder.
     """
-    if re.fullmatch(r"[a-z][a-z0-9_]*", project) is None or keyword.iskeyword(project) or len(project) > 60:
+    if re.fullmatch(r"[a-z][a-z0-9_]*", project) is None or keyword.iskeyword(project) or len(project) > LONGEST_NAME:
         raise ConfigError(
-            f"{project!r} cannot be a project's name: small letters, digits and underscores, as in two_moons."
+            f"{project!r} cannot be a project's name: up to {LONGEST_NAME} small letters, digits and underscores, "
+            "as in two_moons."
         )
     folder = repository_path() / "projects" / project
     if folder.exists():
@@ -73,6 +81,13 @@ def write_project(folder: Path, kind: Kind) -> list[Path]:
             file.write(_filled(template.read_text(), folder.name))
         written.append(path)
     return written
+
+
+def tidy(folder: Path) -> None:
+    """Lets ruff, where it is installed, break lines as the length of the project's name asks for."""
+    if importlib.util.find_spec("ruff") is not None:
+        words = [sys.executable, "-m", "ruff", "format", "--quiet", str(folder)]
+        subprocess.run(words, cwd=repository_path(), check=False, capture_output=True)
 
 
 def next_steps(folder: Path) -> str:

@@ -22,6 +22,9 @@ PICTURES = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 MOST_PICTURE_BYTES = 8_000_000
 """A larger picture is left out: the page should open on a phone."""
 
+RESULTS = ("val/", "test/", "champion/", "fitness/best")
+"""How the metrics begin that say how a run came out."""
+
 MOST_TEXT_CHARACTERS = 300_000
 
 
@@ -71,7 +74,7 @@ def content_of(run: Run) -> dict[str, Any]:
         "status": run.state,
         "status_text": status_text(run),
         "error": run.record.get("error") if run.state == "failed" else run.problem,
-        "results": best.results if best else run.results,
+        "results": tiles_of(best or run),
         "results_of": f"point {best.title.rpartition('/')[2]}, the best" if best else None,
         "curves": curves_of(run),
         "pictures": pictures_of(run),
@@ -83,6 +86,12 @@ def content_of(run: Run) -> dict[str, Any]:
         "short": short_names(swept),
         "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name not in OBJECTIVES, *name.split("/")[::-1])),
     }
+
+
+def tiles_of(run: Run) -> dict[str, float]:
+    """Returns the metrics that stand at the top of the page: a result's, or all where there is none yet."""
+    results = {name: value for name, value in run.results.items() if name.startswith(RESULTS)}
+    return results or run.results
 
 
 def status_text(run: Run) -> str:

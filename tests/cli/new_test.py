@@ -1,12 +1,14 @@
 """A new project works from the first minute."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from common.cli.new import Kind, write_project
+from common.cli.new import Kind, tidy, write_project
 from common.errors import ConfigError
 
 KINDS = get_args(Kind)
@@ -37,7 +39,7 @@ def test_it_runs_passes_its_tests_and_is_clean(in_copy: Any, copy_of_repository:
     assert "nothing is overwritten" in again.err
 
 
-@pytest.mark.parametrize("name", ["My-First", "1st", "class", "a/b", "..", "", "x" * 61])
+@pytest.mark.parametrize("name", ["My-First", "1st", "class", "a/b", "..", "", "x" * 31])
 def test_a_name_that_no_package_can_have_is_refused(ai_research: Any, name: str) -> None:
     said = ai_research("new", name, "--kind", "dl")
     assert said.status == 2
@@ -52,6 +54,24 @@ def test_no_placeholder_is_left(tmp_path: Path, kind: Any) -> None:
     assert "TwoMoons" in "".join(path.read_text() for path in written)
     with pytest.raises(FileExistsError):
         write_project(tmp_path / "two_moons", kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["x", "a_" * 14 + "b", "y" * 30])
+def test_style_is_clean_whatever_the_names_length(tmp_path: Path, kind: Any, name: str) -> None:
+    """In a copy of the repository's settings, where ruff finds them."""
+    repository = Path(__file__).resolve().parents[2]
+    shutil.copy(repository / "pyproject.toml", tmp_path / "pyproject.toml")
+    for package in ("common", "common/dl", "common/ne", "common/utils", "projects"):  # Known as own by being there.
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    folder = tmp_path / "projects" / name
+    write_project(folder, kind)
+    tidy(folder)
+    for words in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *words, "--no-cache", "projects"]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
 
 
 def test_a_folder_that_exists_is_left_alone() -> None:

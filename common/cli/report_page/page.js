@@ -33,7 +33,9 @@ function chart(parent, figure, isWide = false) {
   const place = element("div", { class: isWide ? "chart wide" : "chart" });
   parent.append(place);
   const draw = () => {
-    const { traces, layout } = figure();
+    const { traces, layout, isHidden } = figure();
+    place.hidden = Boolean(isHidden);
+    if (isHidden) return;
     const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), automargin: true };
     const whole = {
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -167,8 +169,10 @@ function scaleOf(values) {
     const map = isLog ? Math.log10 : (value) => value;
     const span = map(high) - map(low);
     const distinct = [...new Set(present)].sort((a, b) => a - b);
-    const ticks = distinct.length <= 6 ? distinct : [low, isLog ? Math.sqrt(low * high) : (low + high) / 2, high];
-    return { place: (value) => (span ? (map(value) - map(low)) / span : 0.5), ticks, isLog, isNumber: true };
+    const place = (value) => (span ? (map(value) - map(low)) / span : 0.5);
+    const apart = distinct.filter((value, index) => index === distinct.length - 1 || (place(value) < 0.92 && (index === 0 || place(value) - place(distinct[index - 1]) > 0.07)));
+    const ticks = distinct.length <= 6 ? apart : [low, isLog ? Math.sqrt(low * high) : (low + high) / 2, high];
+    return { place, ticks, isLog, isNumber: true };
   }
   const names = [...new Set(present.map(text))].sort();
   return { place: (value) => (names.length > 1 ? names.indexOf(text(value)) / (names.length - 1) : 0.5), ticks: names, isLog: false, isNumber: false };
@@ -244,6 +248,7 @@ function sweep() {
   if (keys.length) own.push(chart(grid, () => parallelCoordinates(data.points, keys, metric), true));
   for (const key of keys) own.push(chart(grid, () => resultOver(data.points, key, metric)));
   own.push(chart(grid, () => ({
+    isHidden: !data.points.some((point) => point.curves[metric] && point.curves[metric].y.length > 1),
     traces: data.points.flatMap((point, index) => (point.curves[metric] ? curveTraces(point.title, point.curves[metric], COLORS[index % COLORS.length], weight) : [])),
     layout: { title: `${metric} of all points`, xaxis: { title: { text: "step", standoff: 6 } }, showlegend: false, hovermode: "closest" },
   }), true));
