@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from common.config import CONTINUE
 from common.launch.settle import settle
 from common.launch.sweep import swept_keys
+from common.run.changes import changes_between, effective_overrides
 from common.run.choice import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
@@ -30,6 +31,7 @@ class Point:
         config: Its composed configuration.
         num_ranks: Processes that share its work.
         data: What its components say of the data that is used, once settled.
+        changes: What its configuration changes of the task's defaults; see `common.run.changes`.
     """
 
     index: int
@@ -38,6 +40,7 @@ class Point:
     config: DictConfig
     num_ranks: int
     data: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def may_continue(self) -> bool:
@@ -60,6 +63,8 @@ class Point:
             code=code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path()),
             packages=package_versions(),
             overrides=self.own_overrides,
+            changes=self.changes,
+            given=effective_overrides(self.overrides, self.changes),
         )
 
     def _tree(self) -> dict[str, Any]:
@@ -87,7 +92,9 @@ def settled_points(context: HydraContext, config: DictConfig, points: list[list[
     if any(point.config.config.preflight_only for point in composed):
         print(f"Preflight: {len(points)} configuration(s) checked, nothing wrong. Nothing was started.")
         return []
+    defaults = _defaults(context, config)
     for point in composed:
+        point.changes = changes_between(defaults, _plain(point.config))
         point.settle()
     return composed
 
@@ -110,3 +117,15 @@ def compose_point(
         composed.hydra.job.num, composed.hydra.job.id = index, str(index)
     own = [override for override in overrides if override.lstrip("+").partition("=")[0] in swept]
     return Point(index, [*overrides, *composed.hydra.overrides.hydra], own, composed, num_ranks)
+
+
+def _defaults(context: HydraContext, config: DictConfig) -> dict[str, Any]:
+    """Returns the configuration that the task has without overrides."""
+    task = [override for override in config.hydra.overrides.task if override.lstrip("+").startswith("task=")]
+    return _plain(context.config_loader.load_sweep_config(config, task))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Returns a configuration's unresolved values in plain containers."""
+    tree: Any = OmegaConf.to_container(config)
+    return {str(key): value for key, value in tree.items()}

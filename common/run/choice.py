@@ -39,6 +39,8 @@ class Launch:
         packages: Versions of the packages that can change a result.
         overrides: Of a sweep's point, the overrides that the sweep varies.
         created_ns: When the folder was made, in nanoseconds since 1970.
+        changes: What the configuration changes of the task's defaults; see `common.run.changes`.
+        given: The overrides that do so, by key.
     """
 
     kind: Kind
@@ -48,6 +50,8 @@ class Launch:
     packages: dict[str, str]
     overrides: list[str] = field(default_factory=list)
     created_ns: int = field(default_factory=time.time_ns)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -138,6 +142,7 @@ def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
         return None
     _warn_of_packages(record, launch)
     record |= {"budget": launch.budget, "packages": launch.packages}
+    record |= {"changes": launch.changes, "given": launch.given}
     state = "interrupted" if record["status"] == "running" else record["status"]
     return Choice(folder, lock, f"continuing the {state} run {folder.name}", record)
 

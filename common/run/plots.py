@@ -58,7 +58,7 @@ def plot_images(path: Path, images: Sequence[np.ndarray], labels: Sequence[Any],
         title = f"{prediction} (is {label})" if is_wrong else f"{prediction}"
         axes.set_title(title, fontsize=10, color=WRONG_COLOR if is_wrong else "black")
         if is_wrong:
-            axes.patch.set(edgecolor=WRONG_COLOR, linewidth=4)
+            axes.patch.set(facecolor="none", edgecolor=WRONG_COLOR, linewidth=4)
             axes.add_artist(axes.patch)  # Shows the frame although the axes are switched off.
     num_wrong = sum(label != prediction for label, prediction in zip(labels, predictions, strict=True))
     figure.suptitle(f"Predictions; {num_wrong} of {len(images)} wrong (red)", fontsize=11)
