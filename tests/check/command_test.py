@@ -135,5 +135,5 @@ def test_a_combination_that_a_config_refuses_is_told(cli) -> None:
 def test_preflight_only_starts_nothing(cli, root: Path) -> None:
     outcome = cli("task=fnn", "config.preflight_only=true", "config.seed=0,1,2")
     assert outcome.status == 0
-    assert "3 configuration(s) checked" in outcome.out
+    assert "3 points checked" in outcome.out
     assert list(root.rglob("*")) == []

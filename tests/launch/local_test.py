@@ -80,7 +80,7 @@ def status_of_sweep(folder: Path) -> str:
 
 
 def points_of(sweep: Path) -> list[Path]:
-    return sorted(path for path in sweep.iterdir() if path.is_dir())
+    return sorted(path for path in sweep.glob("[!.]*") if path.is_dir())
 
 
 def test_a_single_run_lies_directly_in_its_folder(run, outputs) -> None:
@@ -129,7 +129,8 @@ def test_a_sweep_names_only_what_is_swept(run, outputs) -> None:
 def test_a_failing_point_exits_1_and_the_others_finish(run, outputs, seen: list[float]) -> None:
     outcome = run("number=1,0,4")
     assert outcome.status == 1
-    assert "1 of 3 points failed: numbers 1." in outcome.err
+    assert "1 of 3 points failed" in outcome.err
+    assert "1: number=0: ZeroDivisionError: " in outcome.err
     (folder,) = outputs()
     assert seen == [1, 0, 4]
     assert [status_of(point)[0] for point in points_of(folder)] == ["finished", "failed", "finished"]
