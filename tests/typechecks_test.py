@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.dl.datamodule.sampler import EpochBatchSampler
 from common.dl.litmodule._nnmodule.feedforward import FNN, FNNConfig
-from common.launch.local import LocalResources
+from common.launch.resources import Resources
 from common.run.folder import name_of_point, reserve_folder
 from common.run.metrics import MetricsFile
 from common.utils.beartype import shape_checked
@@ -41,8 +41,8 @@ def test_a_function_refuses_a_wrong_type(call: Any) -> None:
     [
         lambda: MetricsFile("text, not a Path"),  # type: ignore[arg-type]
         lambda: EpochBatchSampler.set_epoch(EpochBatchSampler(1, 1, shuffle=False, drop_last=False, seed=0), "0"),  # type: ignore[arg-type]
-        lambda: LocalResources(cpus_per_task="4"),  # type: ignore[arg-type]
-        lambda: LocalResources(cpus_per_task=0),
+        lambda: Resources(cpus_per_task="4"),  # type: ignore[arg-type]
+        lambda: Resources(cpus_per_task=0),
         lambda: FNNConfig(input_size=0, output_size=1),
         lambda: MNISTClassificationLitModule.view_input(WRONG, "not a tensor"),  # type: ignore[arg-type]
     ],

@@ -17,8 +17,10 @@ SCRIPT_NAME = "job.sh"
 
 # Signals reach Python alone; the shell survives them to see how it ended, and to have the job queued again: from here,
 # because a container has no `scontrol`. A job that was cancelled or preempted meanwhile is in another state.
+# 138, 140 and 143 are USR1, USR2 and TERM that came before Python could handle them, and so before it had begun.
 REQUEUE = """status=$?
-if [ $status -eq {stopped} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {most} ]; then
+case $status in {stopped}|138|140|143) is_stopped=yes ;; *) is_stopped=no ;; esac
+if [ $is_stopped = yes ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {most} ]; then
     id="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}}}"
     if [ "$(squeue --noheader --jobs "${{id:-$SLURM_JOB_ID}}" --format %T)" = RUNNING ]; then
         scontrol requeue "${{id:-$SLURM_JOB_ID}}"

@@ -38,7 +38,7 @@ def split(line: str) -> list[str]:
 def of_make(target: str, engine: str, mode: str, *settings: str) -> list[str]:
     """Returns the words of the command that a target of the Makefile would run."""
     shown = subprocess.run(
-        ["make", "-n", target, f"ENGINE={engine}", f"MODE={mode}", *settings],
+        ["make", "--no-print-directory", "-n", target, f"ENGINE={engine}", f"MODE={mode}", *settings],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

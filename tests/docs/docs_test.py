@@ -239,11 +239,11 @@ def test_environment_variables_are_read_somewhere() -> None:
 
 def python_commands() -> list[list[str]]:
     """Returns the commands outside the tutorial that run a project, but for the README's first, which `run` runs."""
-    return [words for words in commands(chapter_is_tutorial=False) if words[0] == "python"][1:]
+    return [words for words in commands() if words[0] == "python"][1:]
 
 
 def test_every_command_is_one_that_this_test_knows() -> None:
-    for words in commands(chapter_is_tutorial=False):
+    for words in commands():
         if words[0] == "python":
             assert words[1].startswith("projects/") or words[1] == "-m", words
         else:
@@ -383,7 +383,7 @@ def test_no_block_has_a_language_that_is_not_tried() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", commands(chapter_is_tutorial=True), ids=shlex.join)
+@pytest.mark.parametrize("words", commands(TUTORIAL), ids=shlex.join)
 def test_tutorial_command_works(words: list[str], scratch: Path, shell: Shell) -> None:
     result = shell(words, scratch)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "GUIDE.md")
 TUTORIAL = "Adding a project"
+CLUSTER = "SLURM"
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,15 @@ def all_blocks(language: str) -> list[Block]:
     return [block for document in DOCUMENTS for block in blocks(document) if block.language == language]
 
 
-def commands(chapter_is_tutorial: bool) -> list[list[str]]:
-    """Returns the words of each shell command that a bash block shows, without repetitions."""
+def commands(chapter: str | None = None) -> list[list[str]]:
+    """Returns the words of each shell command that a bash block shows, without repetitions.
+
+    Args:
+        chapter: The chapter; None stands for all that need neither the tutorial's project nor a cluster.
+    """
     found: dict[tuple[str, ...], None] = {}
     for block in all_blocks("bash"):
-        if (block.chapter == TUTORIAL) == chapter_is_tutorial:
+        if block.chapter == chapter or (chapter is None and block.chapter not in (TUTORIAL, CLUSTER)):
             found.update((tuple(shlex.split(line)), None) for line in block.text.splitlines())
     return [list(words) for words in found]
 

@@ -53,10 +53,10 @@ def test_a_hint_is_described_in_words(hint: Any, text: str) -> None:
 
 
 def test_a_violation_shows_the_validators_own_text() -> None:
-    from common.launch.local import LocalResources
+    from common.launch.resources import Resources
 
     with pytest.raises(BeartypeCallHintParamViolation, match="≥ 1"):
-        LocalResources(cpus_per_task=0)
+        Resources(cpus_per_task=0)
 
 
 @shape_checked

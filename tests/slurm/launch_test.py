@@ -1,0 +1,182 @@
+"""The slurm launcher on a real cluster of one node."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.run.metrics import read_metrics
+from tests.docs.markdown import CLUSTER, all_blocks, commands
+from tests.slurm.conftest import DEFAULTS, LoginNode, assert_same_result, record_of, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SHORT = ("trainer.max_epochs=1",)
+LONG = ("trainer.max_epochs=6", "litmodule.optimizer.lr=1e-3")
+
+
+@pytest.fixture(scope="module")
+def peaceful(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A long run that nothing interrupted."""
+    login = LoginNode(cluster, tmp_path_factory.mktemp("peaceful"))
+    status, printed = login.run("fnn", *LONG)
+    assert status == 0, printed
+    return login.folder("fnn")
+
+
+def num_rows(login: LoginNode) -> int:
+    """Returns how many rows of metrics the one run has written."""
+    return sum(len(read_metrics(folder)) for folder in login.folders("fnn"))
+
+
+def number_of_job(login: LoginNode) -> str:
+    """Returns the number of the one job in the queue."""
+    return str(record_of(login.folder("fnn"))["slurm"]["job_id"])
+
+
+def start_now(login: LoginNode, job: str) -> None:
+    """Spares the two minutes that SLURM lets a job wait that was queued again."""
+    wait_for(lambda: login.slurm("squeue", "-h", "-j", job, "-o", "%T %r") == "PENDING BeginTime")
+    login.slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def test_task_runs_as_a_job_with_the_cpus_asked_for(login: LoginNode) -> None:
+    status, printed = login.run("fnn", *SHORT, "hydra.launcher.cpus_per_task=2")
+    assert status == 0, printed
+    record = record_of(login.folder("fnn"))
+    assert record["status"] == "finished"
+    assert record["machine"]["slurm_job_id"] == str(record["slurm"]["job_id"])
+    described = login.slurm("scontrol", "show", "job", str(record["slurm"]["job_id"]))
+    assert "NumCPUs=2" in described
+    assert "TimeLimit=7-00:00:00" in described
+    assert [line.split(": ")[1].split()[0] for line in printed.splitlines() if ": " in line][-1] == "finished"
+
+
+def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginNode) -> None:
+    status, printed = login.run("fnn", *SHORT, "litmodule.optimizer.lr=1e-3,1e-2,1e38,1e-4")
+    assert status == 1, printed
+    folder = login.folder("fnn")
+    points = sorted(path for path in folder.glob("[0-9]_*"))
+    assert [record_of(point)["status"] for point in points] == ["finished", "finished", "failed", "finished"]
+    assert "1 of 4 jobs failed" in printed
+    assert "litmodule.optimizer.lr=1e+38: " in printed
+    assert str(points[2]) in printed
+    assert record_of(folder)["status"] == "failed"
+
+
+def test_job_that_is_requeued_ends_in_the_same_bits(login: LoginNode, peaceful: Path) -> None:
+    process = login.start("fnn", *LONG)
+    wait_for(lambda: num_rows(login) > 150)
+    job = number_of_job(login)
+    login.slurm("scontrol", "requeue", job)
+    start_now(login, job)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, printed
+    record = record_of(login.folder("fnn"))
+    assert [launch.get("status") for launch in record["launches"]] == ["stopped", "finished"]
+    assert_same_result(login.folder("fnn"), peaceful)
+    runs = login.folder("fnn").glob("wandb/offline-run-*/run-*.wandb")
+    assert len({path.name for path in runs}) == 1
+
+
+def test_job_that_reaches_its_time_limit_twice_ends_in_the_same_bits(login: LoginNode, peaceful: Path) -> None:
+    """A limit is a minute at least. The run is halted, so that it is not over before: SLURM's signal wakes it."""
+    process = login.start("fnn", *LONG, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=5")
+    for reached in (100, 300):
+        wait_for(lambda reached=reached: num_rows(login) > reached)
+        os.kill(record_of(login.folder("fnn"))["launches"][-1]["pid"], signal.SIGSTOP)
+        start_now(login, number_of_job(login))
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, printed
+    launches = record_of(login.folder("fnn"))["launches"]
+    assert [launch["status"] for launch in launches] == ["stopped", "stopped", "finished"]
+    assert_same_result(login.folder("fnn"), peaceful)
+
+
+def test_two_ranks_share_a_job(login: LoginNode) -> None:
+    status, printed = login.run("mlp", *SHORT, "hydra.launcher.tasks_per_node=2", "hydra.launcher.cpus_per_task=1")
+    assert status == 0, printed
+    folder = login.folder("mlp")
+    assert (folder / "rank_1.log").is_file()
+    assert "NumCPUs=2" in login.slurm("scontrol", "show", "job", str(record_of(folder)["slurm"]["job_id"]))
+
+
+def test_python_may_be_a_command_of_ones_own(login: LoginNode, tmp_path: Path) -> None:
+    wrapper = tmp_path / "in_container"
+    wrapper.write_text(f'#!/bin/sh\necho "$PREPARED" > {tmp_path}/proof\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    status, printed = login.run(
+        "fnn",
+        *SHORT,
+        f"hydra.launcher.python='{wrapper} {sys.executable}'",
+        "hydra.launcher.setup=['export PREPARED=yes']",
+    )
+    assert status == 0, printed
+    assert (tmp_path / "proof").read_text() == "yes\n"
+
+
+def test_detached_jobs_go_on_and_say_how_to_follow_them(login: LoginNode) -> None:
+    status, printed = login.run("fnn", *SHORT, "hydra.launcher.detach=true")
+    assert status == 0, printed
+    job = number_of_job(login)
+    assert f"squeue --jobs {job}" in printed
+    assert f"scancel {job}" in printed
+    wait_for(lambda: record_of(login.folder("fnn"))["status"] == "finished")
+
+
+@pytest.mark.parametrize("words", commands(CLUSTER), ids=shlex.join)
+def test_command_of_the_guide_works(login: LoginNode, words: list[str]) -> None:
+    (shown,) = [
+        block.text for block in all_blocks("text") if block.text.startswith("Folder <run>") and "job" in block.text
+    ]
+    status, printed = login.run(
+        words[2].removeprefix("task="), *SHORT, *(word for word in words[3:] if word not in DEFAULTS)
+    )
+    assert status == 0, printed
+    if words == commands(CLUSTER)[0]:
+        folder = login.folder("fnn")
+        lines = printed.replace(str(folder), "<run>").replace(folder.name, "<run>").splitlines()
+        assert {masked(line) for line in shown.splitlines()} <= {masked(line) for line in lines}
+    else:
+        wait_for(lambda: all(record_of(folder)["status"] == "finished" for folder in login.folders("fnn")))
+
+
+def masked(line: str) -> str:
+    """Returns a line without the numbers that differ from run to run."""
+    return re.sub(r"\d+(\.\d+)?", "#", line)
+
+
+def test_what_was_submitted_is_what_runs_and_a_queued_run_is_left_alone(login: LoginNode, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=login.repository, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(login.repository / name, repository / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=repository, check=True)
+    login.repository = repository
+    login.slurm("scontrol", "update", "PartitionName=main", "State=DOWN")
+    assert login.run("fnn", *SHORT, "hydra.launcher.detach=true")[0] == 0
+    queued = login.folder("fnn")
+    second = login.run("fnn", *SHORT, "hydra.launcher.detach=true")[1]
+    assert f"a new run: {queued.name} is in SLURM's queue as job" in second
+    (repository / "projects" / "classify_mnist" / "litmodule.py").write_text("raise RuntimeError('edited')\n")
+    login.slurm("scontrol", "update", "PartitionName=main", "State=UP")
+    wait_for(lambda: record_of(queued)["status"] == "finished")
+    assert len(record_of(queued)["snapshot"]) == 64
+
+
+def test_what_the_cluster_cannot_give_is_said_before_anything_is_submitted(login: LoginNode) -> None:
+    status, printed = login.run("fnn", *SHORT, "hydra.launcher.partition=gpus")
+    assert status == 2, printed
+    assert "SLURM cannot run such a job: " in printed
+    assert "invalid partition specified: gpus" in printed
+    assert login.folders("fnn") == []
+    status, printed = login.run("fnn", *SHORT, "hydra.launcher.cpus_per_task=1000")
+    assert status == 2, printed
+    assert login.folders("fnn") == []
