@@ -1,72 +1,14 @@
 """The local launcher: where outputs go, sweeps, failing runs, and settings that are settled before the start."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from hydra_zen import ZenStore
-from omegaconf import MISSING
 
-from common.config import BaseSubtaskConfig
 from common.errors import ConfigError
 from common.launch.sweep import expand_grid, swept_keys
-from common.runner import BaseTaskRunner
-from common.utils.hydra_zen import generate_config
-
-
-@dataclass
-class NumberConfig:
-    """Configures nothing but a number."""
-
-    value: float = 1.0
-
-
-@dataclass
-class TinyTaskConfig:
-    """The primary configuration of a runner without an engine."""
-
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"task": MISSING}])
-    config: Any = MISSING
-    number: float = 1.0
-    free: Any = field(default_factory=dict)
-
-
-class TinyRunner(BaseTaskRunner):
-    """Inverts a number, so that 0 fails."""
-
-    seen: list[float]
-
-    @classmethod
-    def store_configs(cls, store: ZenStore) -> None:
-        super().store_configs(store=store)
-        store(TinyTaskConfig(config=generate_config(BaseSubtaskConfig)), name="config")
-
-    @staticmethod
-    def run_subtask(config: BaseSubtaskConfig, number: float, free: Any) -> float:
-        TinyRunner.seen.append(number)
-        (Path(config.output_dir) / "result.txt").write_text(str(1 / number))
-        return 1 / number
-
-
-@pytest.fixture(autouse=True)
-def seen() -> list[float]:
-    TinyRunner.seen = []
-    return TinyRunner.seen
-
-
-@pytest.fixture
-def run(cli, make_project) -> Any:
-    project = make_project(tiny="# @package _global_\nnumber: 2\n")
-    return lambda *arguments: cli("task=tiny", *arguments, project=project, runner=TinyRunner)
-
-
-@pytest.fixture
-def outputs(root: Path) -> Any:
-    return lambda: sorted((root / "data" / "scratch_project" / "tiny").glob("*"))
 
 
 def status_of(folder: Path) -> tuple[str, str | None]:

@@ -64,7 +64,7 @@ def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginN
     folder = login.folder("fnn")
     points = sorted(path for path in folder.glob("[0-9]_*"))
     assert [record_of(point)["status"] for point in points] == ["finished", "finished", "failed", "finished"]
-    assert "1 of 4 jobs failed" in printed
+    assert "1 of 4 points failed" in printed
     assert "litmodule.optimizer.lr=1e+38: " in printed
     assert str(points[2]) in printed
     assert record_of(folder)["status"] == "failed"
