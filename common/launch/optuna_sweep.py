@@ -26,10 +26,7 @@ from common.launch.sweep import Proposal, Search, parse_overrides, text_of, valu
 from common.utils.beartype import ge
 
 if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
+    import optuna
 
 Sampler = Literal["tpe", "random"]
 Direction = Literal["minimize", "maximize"]
@@ -139,7 +136,7 @@ class OptunaSearch(Search):
             else:
                 self._study.tell(index, outcome.result)
 
-    def _suggest(self, number: int) -> "FrozenTrial":
+    def _suggest(self, number: int) -> "optuna.trial.FrozenTrial":
         """Returns a new trial with its values; the same whenever the trials before its batch are the same."""
         import optuna
 
@@ -150,7 +147,7 @@ class OptunaSearch(Search):
         state = optuna.trial.TrialState.RUNNING
         return optuna.trial.create_trial(state=state, params=asked.params, distributions=distributions)
 
-    def _sampler(self, number: int) -> "BaseSampler":
+    def _sampler(self, number: int) -> "optuna.samplers.BaseSampler":
         """Returns a sampler whose random numbers belong to one trial."""
         from optuna.samplers import RandomSampler, TPESampler
 
@@ -168,7 +165,7 @@ class OptunaSearch(Search):
         return [self._overrides_of(values) for values in (first, *others)]
 
 
-def distribution_of(override: Override) -> "BaseDistribution":
+def distribution_of(override: Override) -> "optuna.distributions.BaseDistribution":
     """Returns what an override leaves to the search, as Optuna's distribution."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -193,7 +190,7 @@ def ends_of(override: Override) -> Sequence[Any]:
     return [sweep.start, sweep.end] if isinstance(sweep, IntervalSweep) else _texts(override)
 
 
-def open_study(path: Path, direction: Direction) -> "Study":
+def open_study(path: Path, direction: Direction) -> "optuna.Study":
     """Opens the study that lies in a file, or makes it.
 
     Args:
