@@ -82,8 +82,13 @@ class BaseTaskRunner(ABC):
         """Prepares the process before anything is built from a subtask's composed configuration."""
 
     @classmethod
-    def check_subtask(cls, config: DictConfig) -> list[Problem]:  # noqa: ARG003  # An engine may have nothing to add.
-        """Returns what only the engine can see to be wrong with a composed and resolved configuration."""
+    def check_subtask(cls, config: DictConfig, wrong_keys: set[str]) -> list[Problem]:  # noqa: ARG003  # Engines may.
+        """Returns what only the engine can see to be wrong with a composed and resolved configuration.
+
+        Args:
+            config: The configuration.
+            wrong_keys: What is known to be wrong with it.
+        """
         return []
 
     @staticmethod

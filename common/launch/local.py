@@ -72,18 +72,18 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
     Raises:
         RunStoppedError: the sweep was asked to stop; the point that ran has saved.
     """
-    for point in points:
-        choice = sweep.reserve(point)
-        if choice is None:
-            continue
-        with imports_from(sweep.folder / CODE):
+    with imports_from(sweep.folder / CODE):
+        for point in points:
+            choice = sweep.reserve(point)
+            if choice is None:
+                continue
             result = run_job(command.context, command.task_function, point, choice)
-        if result.status == JobStatus.FAILED:
-            error = result._return_value
-            if isinstance(error, RunStoppedError):
-                raise error
-            sweep.errors[point.index] = f"{type(error).__name__}: {error}"
-            print(message_of(error), flush=True)
+            if result.status == JobStatus.FAILED:
+                error = result._return_value
+                if isinstance(error, RunStoppedError):
+                    raise error
+                sweep.errors[point.index] = f"{type(error).__name__}: {error}"
+                print(message_of(error), flush=True)
 
 
 def _run_single(command: Command, point: Point) -> JobReturn:

@@ -30,8 +30,8 @@ from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name
 
-CheckSubtask = Callable[[DictConfig], list[Problem]]
-"""Returns what is wrong with a composed and resolved configuration."""
+CheckSubtask = Callable[[DictConfig, set[str]], list[Problem]]
+"""Returns what only the engine can see, given a resolved configuration and the keys that are known to be wrong."""
 
 
 def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: list[str]) -> bool:
@@ -39,8 +39,8 @@ def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: li
 
     Args:
         declared: What Python code declares, and a configuration may therefore contain.
-        check_subtask: Looks deeper into a configuration with which nothing else is wrong; used for sweeps, and where
-            checking is all that is asked for: in a plain run the first step does it as soon.
+        check_subtask: Looks deeper; used for sweeps, and where checking is all that is asked for: in a plain run the
+            first step does it as soon.
         arguments: The command line, without the program's name.
 
     Returns:
@@ -67,10 +67,7 @@ def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: li
         with hydra_config(base):
             for point in search.examples:
                 config = variations.compose_without_hydra(_forced(point, variations))
-                problems = _problems_of(config, declared)
-                if not problems and (search.swept or is_only):
-                    problems = check_subtask(config)
-                for problem in problems:
+                for problem in _problems_of(config, declared, check_subtask if search.swept or is_only else None):
                     points_by_problem.setdefault(problem, []).append(point)
     if not hydra_problems and folder_of_job() is None:
         points_by_problem |= dict.fromkeys(_refused_by_launcher(base, search), search.examples)
@@ -119,12 +116,14 @@ def _check_header() -> None:
         raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
-def _problems_of(config: DictConfig, declared: Declared) -> list[Problem]:
+def _problems_of(config: DictConfig, declared: Declared, check_subtask: CheckSubtask | None) -> list[Problem]:
     """Returns what is wrong with a point's configuration, which is resolved on the way."""
     origin_of = origins(config)
     OmegaConf.resolve(config)
     problems = check_config(config, declared)
     keys = {problem.key for problem in problems}
+    if check_subtask is not None:
+        problems = [*problems, *check_subtask(config, keys)]
     return [problem for problem in problems if origin_of.get(problem.key) not in keys]  # It is told at its origin.
 
 

@@ -84,7 +84,7 @@ def _redirect_imports(source: Path, target: Path) -> None:
     packages = [getattr(module, "__path__", None) for module in list(sys.modules.values())]
     for places in [sys.path, *(package for package in packages if isinstance(package, list))]:
         for index, place in enumerate(places):
-            if Path(place).is_relative_to(source):
+            if place == str(source) or place.startswith(f"{source}{os.sep}"):
                 moved = target / Path(place).relative_to(source)
                 places[index] = str(moved) if moved.is_dir() else place
 

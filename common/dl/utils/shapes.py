@@ -24,14 +24,19 @@ UNUSED = {
 """What does not touch shapes: without it, more points are alike."""
 
 
-def check_shapes(config: DictConfig) -> list[Problem]:
+def check_shapes(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the network, or the loss, cannot take a batch of the data module's example.
 
-    Nothing is judged where the data module has no example. Configurations that are alike are tried once.
+    Nothing is judged where the data module has no example, or could not be built, or the network. Configurations that
+    are alike are tried once.
 
     Args:
-        config: A composed and resolved configuration with which nothing else is wrong.
+        config: A composed and resolved configuration.
+        wrong_keys: What is known to be wrong with it.
     """
+    unused = tuple(f"litmodule.{part}" for part in UNUSED)
+    if any(key.startswith(("datamodule", "litmodule")) and not key.startswith(unused) for key in wrong_keys):
+        return []
     tree: Any = {key: OmegaConf.to_container(config[key]) for key in ("datamodule", "litmodule")}
     tree["litmodule"] |= UNUSED
     problem = _try(json.dumps(tree, sort_keys=True, default=str))
@@ -67,7 +72,7 @@ def _error_on(device: str, tree: dict[str, Any], batch: Any) -> Exception | None
 def _describe(error: Exception, tree: dict[str, Any], batch: Any) -> Problem:
     """Returns what to tell, with the keys whose numbers the error names."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    numbers = set(re.findall(r"\d+", str(error)))
+    numbers = set(re.findall(r"(?<![a-z]{2})(?<!\d)\d+", said))  # Not those in names, as in "mat1".
     sizes = [(key, value) for key, value in leaves(tree["litmodule"]["nnmodule"], NETWORK) if type(value) is int]
     named = [f"{key}={value}" for key, value in sizes if str(value) in numbers] or [f"{k}={v}" for k, v in sizes]
     tensors = [leaf for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor)]
