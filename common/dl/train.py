@@ -21,6 +21,7 @@ from common.dl.utils.wandb import instantiate_logger
 from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
+from common.run.upload import Uploads
 from common.utils.wandb import sync_command
 from common.utils.wandb_logger import SteadyWandbLogger
 
@@ -110,6 +111,7 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     run = logger.experiment
     address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)
     logger.finish()
+    Uploads(folder).request()
     return address
 
 

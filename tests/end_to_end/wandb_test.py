@@ -74,6 +74,16 @@ def test_samples_hold_input_label_prediction_and_logits(run: Any, stage: str) ->
             assert logits[prediction] == max(logits)
 
 
+def test_run_asks_for_uploads_where_somebody_listens(command: Callable[..., Any], tmp_path: Path) -> None:
+    meeting_folder = tmp_path / ".wandb_osh_command_dir"
+    meeting_folder.mkdir()
+    run = command("fnn", "trainer.max_epochs=1", environment={"HOME": str(tmp_path)})
+    assert run.status == 0, run.output
+    (request,) = meeting_folder.iterdir()
+    (piece,) = run.folder.glob("wandb/offline-run-*")
+    assert request.read_text() == str(piece)
+
+
 @pytest.mark.slow
 def test_server_that_does_not_answer_means_offline_said_in_one_line(command: Callable[..., Any]) -> None:
     closed_port = "http://127.0.0.1:9"

@@ -22,6 +22,7 @@ from common.dl.utils.logger import MetricsFileLogger
 from common.dl.utils.progress import ProgressBar
 from common.dl.utils.ranks import is_first_rank
 from common.dl.utils.tuning import fastest_batch_size, num_workers_to_keep_up
+from common.dl.utils.upload import UploadRequests
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def instantiate_trainer(
         metrics_logger.file.clear()  # A launch that was cut off before its first checkpoint leaves nothing to keep.
     checkpointer = Checkpointer(config, metrics_logger.file, is_continuation=is_continuation)
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
-    own: list[Callback] = [checkpointer, Preparation(config)] + ([ProgressBar()] if shows_progress else [])
+    own: list[Callback] = [checkpointer, Preparation(config), UploadRequests(folder)]
+    own += [ProgressBar()] if shows_progress else []
     given = trainer.keywords.get("callbacks") or []
     live = trainer(
         logger=[metrics_logger, logger],
