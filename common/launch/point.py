@@ -87,14 +87,21 @@ class Composer:
         setup_globals()
         self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
         self._packages = package_versions()
+        self._composed: dict[tuple[int, tuple[str, ...]], Point] = {}
 
     def points(self, proposals: Iterable[Proposal]) -> list[Point]:
-        """Returns points, ready to be launched.
+        """Returns points, ready to be launched; each is composed once.
 
         Raises:
             ConfigError: what a configuration asks for is not there.
         """
-        return [self._point(proposal) for proposal in proposals]
+        found = []
+        for proposal in proposals:
+            name = (proposal.index, tuple(proposal.overrides))
+            if name not in self._composed:
+                self._composed[name] = self._point(proposal)
+            found.append(self._composed[name])
+        return found
 
     def examples(self) -> list[Point]:
         """Returns the points that stand for all: for a plain run or a grid, all that there are."""

@@ -79,7 +79,7 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),
         time=resources.timeout_min,
-        cpus_per_task=(resources.cpus_per_task or 1) * resources.tasks_per_node,
+        cpus_per_task=(resources.cpus_per_task or 1) * max(resources.tasks_per_node, resources.gpus_per_node or 0),
         gpus_per_node=resources.gpus_per_node,
         mem=None if resources.mem_gb is None else f"{round(1024 * resources.mem_gb)}M",
         account=resources.account,

@@ -56,9 +56,10 @@ def program_in(code: Path) -> Path:
 
 def variables_of_job(own_folder: Path, code: Path) -> dict[str, str]:
     """Returns the environment variables that make a command a job: it runs from a copy of the code, in its folder."""
+    searched = [str(code), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "AI_RESEARCH_PATH": os.environ["AI_RESEARCH_PATH"],
-        "PYTHONPATH": str(code),
+        "PYTHONPATH": os.pathsep.join(searched),
         JOB_VARIABLE: str(own_folder),
     }
 
@@ -67,7 +68,7 @@ def variables_of_job(own_folder: Path, code: Path) -> dict[str, str]:
 def imports_from(code: Path) -> Iterator[None]:
     """Lets this process import from a copy of the code what the block imports of the repository.
 
-    What was imported before stays as it is: it was imported before the copy was made or at the same state.
+    What was imported before stays as it is.
 
     Args:
         code: The copy.

@@ -131,7 +131,9 @@ def opened_sweep(command: Command, examples: list[Point]) -> Iterator[SweepFolde
     """
     choice = choose_sweep(command.search, examples, Path(command.config.hydra.sweep.dir))
     print(f"Sweep of {command.search.num_points} points in {choice.folder} ({choice.reason}).", flush=True)
-    sweep = SweepFolder(choice, command.search, snapshot_facts(choice.folder))
+    facts = snapshot_facts(choice.folder)
+    write_record(choice.folder, choice.record | {"status": "running"} | facts)
+    sweep = SweepFolder(choice, command.search, facts)
     try:
         yield sweep
     finally:
