@@ -12,17 +12,6 @@ from common.dl.utils import shapes
 FNN = ("task=fnn", "datamodule.config.source=digits", "logger=none")
 SHAPES = "The network does not fit the data"
 
-TASK = """
-    # @package _global_
-    defaults:
-      - override /datamodule: classify_mnist
-      - override /litmodule: classify_mnist
-      - _self_
-    litmodule:
-      config: {num_classes: 10}
-      nnmodule: {config: {input_size: 784, num_layers: 1, output_size: 10}}
-"""
-
 
 def points_of(text: str, err: str) -> list[str]:
     """Returns the points that are named below a line that has a text; none where it is about all."""
@@ -105,14 +94,3 @@ def test_failure_on_the_meta_device_alone_is_none(monkeypatch: pytest.MonkeyPatc
     shapes._try.cache_clear()
     assert cli(*FNN, "config.preflight_only=true").status == 0
     shapes._try.cache_clear()
-
-
-def test_call_that_lacks_an_argument_is_told(cli, make_project) -> None:
-    project = make_project(
-        mine=f"{TASK}    callbacks:\n      mine: {{_target_: pytorch_lightning.callbacks.EarlyStopping}}\n"
-    )
-    outcome = cli("task=mine", project=project)
-    assert outcome.status == 2
-    assert "callbacks.mine.monitor is missing: pytorch_lightning.callbacks.early_stopping.EarlyStopping needs it." in (
-        outcome.err
-    )
