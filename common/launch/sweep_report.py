@@ -24,13 +24,7 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
     """
     points = sorted(points, key=lambda point: point.index)
     keys = list(dict.fromkeys(key for point in points for key in _values_of(point)))
-    rows = [["point", *keys, "status", "result", "folder"]]
-    for point in points:
-        outcome = outcomes[point.index]
-        values = _values_of(point)
-        result = "" if outcome.result is None else str(outcome.result)
-        place = outcome.folder.name if outcome.folder else ""
-        rows.append([str(point.index), *(values.get(key, "") for key in keys), outcome.status, result, place])
+    rows = [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
     with (folder / TABLE_NAME).open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     print(f"\n{_aligned(rows)}\n\n  folder  {folder}\n  table   {TABLE_NAME}")
@@ -59,6 +53,14 @@ def describe_failures(points: Sequence[Point], outcomes: Mapping[int, Outcome], 
         lines.append(f"  {point.index}: {' '.join(point.own_overrides)}: {outcome.error}")
         lines.append(f"    {outcome.folder}/{task}.log")
     return "\n".join(lines)
+
+
+def _row(point: Point, keys: Sequence[str], outcomes: Mapping[int, Outcome]) -> list[str]:
+    """Returns what the table says of a point."""
+    outcome, values = outcomes[point.index], _values_of(point)
+    result = "" if outcome.result is None else str(outcome.result)
+    place = outcome.folder.name if outcome.folder else ""
+    return [str(point.index), *(values.get(key, "") for key in keys), outcome.status, result, place]
 
 
 def _values_of(point: Point) -> dict[str, str]:

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from common.errors import ConfigError
+from common.launch.resources import Resources, count_ranks
 from common.launch.sweep import expand_grid, swept_keys
 
 
@@ -138,6 +139,15 @@ def test_torch_gets_as_many_threads_as_the_subtask_has_cpus(run, monkeypatch: py
     outcome = run("hydra.launcher.cpus_per_task=8")
     assert torch.get_num_threads() == 3
     assert "hydra.launcher.cpus_per_task=8 is more than this machine grants: 3 used." in outcome.out
+
+
+def test_each_gpu_has_a_process() -> None:
+    assert count_ranks("gpu", Resources(gpus_per_node=2)) == 2
+    assert count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=2)) == 2
+    assert count_ranks("cpu", Resources(gpus_per_node=2)) == 1
+    assert count_ranks("gpu", Resources(tasks_per_node=3)) == 3
+    with pytest.raises(ConfigError, match="tasks_per_node=3 with hydra.launcher.gpus_per_node=2: each GPU has one"):
+        count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=3))
 
 
 def test_unset_the_root_is_the_repository(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
