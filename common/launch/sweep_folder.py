@@ -56,13 +56,11 @@ class SweepFolder:
         self.facts = facts
         self._folders: dict[int, Path] = {}
 
-    def title(self, point: Point) -> str:
-        """Returns what tells a point from the others."""
-        return f"[{point.index + 1}/{self._search.num_points}] {' '.join(point.own_overrides)}"
-
     def adopt(self, point: Point) -> None:
         """Takes in a point that is over, with what its folder says of it."""
-        self._folders[point.index] = (self._finished_runs_of(point) or self._runs_of(point))[0]
+        found = self._finished_runs_of(point) or self._runs_of(point)
+        if found:  # Somebody may have deleted it.
+            self._folders[point.index] = found[0]
 
     def reserve(self, point: Point) -> Choice | None:
         """Chooses and locks the folder of a point.
@@ -73,7 +71,7 @@ class SweepFolder:
         Returns:
             None if the point was finished earlier, and is left as it is.
         """
-        print(f"\n{self.title(point)}", flush=True)
+        print(f"\n[{point.index + 1}/{self._search.num_points}] {' '.join(point.own_overrides)}", flush=True)
         is_kept = self._search.keeps_finished or point.config.config.skip_finished
         if is_kept and self._finished_runs_of(point):
             self.adopt(point)
