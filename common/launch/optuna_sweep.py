@@ -34,8 +34,8 @@ Direction = Literal["minimize", "maximize"]
 STORAGE_NAME = "optuna.log"
 """Optuna's journal of the study, in the sweep's folder; `optuna-dashboard` reads it."""
 
-MAX_NAMED = 1000
-"""Folders of trials have numbers of three digits, whatever `n_trials` is raised to later."""
+NUM_NAMED = 1000
+"""The numbers in the names of trials' folders have three digits, whatever `n_trials` is raised to later."""
 
 
 @dataclass
@@ -86,7 +86,8 @@ class OptunaSearch(Search):
         given = parse_overrides(arguments)
         typed = {override.get_key_element().lstrip("+") for override in given}
         standing = [f"{key}={value}" for key, value in fields.params.items() if key not in typed]
-        searched = [override for override in [*given, *parse_overrides(standing)] if override.is_sweep_override()]
+        overrides = [*given, *parse_overrides(standing)]
+        searched = [override for override in overrides if override.is_sweep_override()]
         if not searched:
             raise ConfigError(
                 "hydra/sweeper=optuna has nothing to search: give hydra.sweeper.params in the task file, or "
@@ -94,13 +95,13 @@ class OptunaSearch(Search):
             )
         self.swept = [override.get_key_element() for override in searched]
         self.num_points = fields.n_trials
-        self.num_named = max(MAX_NAMED, fields.n_trials)
+        self.num_named = NUM_NAMED
         self.keeps_finished = True
         self.budget = {"hydra.sweeper.n_trials": fields.n_trials}
         settings = (fields.sampler, fields.n_jobs, fields.direction, fields.seed)
         self.facts = {"optuna": settings, "searched": [text_of(override) for override in searched]}
         self._fields = fields
-        self._fixed = [text_of(override) for override in given if not override.is_sweep_override()]
+        self._fixed = [text_of(override) for override in overrides if not override.is_sweep_override()]
         self._space = {override.get_key_element(): override for override in searched}
         self.examples = self._corners()
 

@@ -46,7 +46,7 @@ class Search(ABC):
         facts: What tells this search from another one with the same examples.
         budget: How long the search goes on; a larger budget continues it. Empty where points alone have budgets.
         keeps_finished: Whether a point that is finished never runs again.
-        num_named: A number that no index reaches, and that stays as it is when the search goes on longer.
+        num_named: For how many points the names of folders have room; the same when the search goes on longer.
     """
 
     swept: list[str]
