@@ -2,8 +2,8 @@
 
     python benchmarks/mamba2.py [--threads 1] [--repeats 5] [--only speed length step copying]
 
-Needs the packages of the extra `dev`. Each contestant of `speed` runs in a process of its own, so that the peak of its
-memory is its own.
+Needs the packages of the extra `dev`. Times are the processor's, so that other programs count little. Each contestant
+of `speed` runs in a process of its own, so that the peak of its memory is its own.
 """
 
 import argparse
@@ -164,13 +164,16 @@ def selective_copying(batch: int) -> tuple[Tensor, Tensor]:
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Returns the median time of a call, after one that warms up."""
+    """Returns the median time of a call, after one that warms up.
+
+    Time on the processor, by which other programs on the machine count little; several threads add up.
+    """
     run()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return median(times)
 
 
