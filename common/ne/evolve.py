@@ -125,6 +125,7 @@ class Loop:
         if self.records is not None:
             state = self.evolution.state_dict()
             self.checkpointer.write({**state, "records": self.records.state_dict(), "elapsed_s": self.elapsed_s})
+            self.records.run.ask_for_upload()
 
     def _restore(self) -> None:
         """Goes on where this run's last launch was, or begins where another run was, or afresh."""

@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from common.cli.program import COMMANDS, program
 from common.dl.config import DeepLearningTaskConfig
 from common.errors import ConfigError, RunError, RunStoppedError
+from common.ne.config import NeuroevolutionTaskConfig
+from common.ne.runner import NeuroevolutionTaskRunner
 from common.run.metrics import read_metrics
 from common.run.stop import SECOND_INTERRUPT_STATUS
 from common.utils.hydra import leaves
@@ -43,6 +45,15 @@ CHEAP = (
 )
 """Appended to a command that trains, each unless the command sets that key itself."""
 
+CHEAP_EVOLUTION = (
+    "logger=none",
+    "config.num_generations=1",
+    "config.num_test_episodes=30",
+    "config.num_validation_episodes=30",
+    "population.config.size=8",
+)
+"""The same, for a command that evolves."""
+
 NEEDS_MORE = ("config.device=gpu", "config.compile=true")
 """A command with one of these needs hardware, or minutes: it is only checked, by `config.preflight_only=true`."""
 
@@ -58,7 +69,9 @@ OTHER_TOOLS = {"ai-research": set(COMMANDS), "make": None, "wandb": {"sync", "lo
 INTERNAL_GROUPS = ("hydra", "hydra/job_logging", "hydra/hydra_logging")
 """Groups with nothing to choose."""
 
-KEY = re.compile(r"(config|trainer|datamodule|litmodule|logger|callbacks|hydra)(\.\w+)+(=.*)?")
+KEY = re.compile(
+    r"(config|trainer|datamodule|litmodule|logger|callbacks|hydra|algorithm|evaluator|population)(\.\w+)+(=.*)?"
+)
 CHOICE = re.compile(r"([a-z_]+(?:/[a-z_]+)*)=([a-z_0-9]+)")
 FILE = re.compile(r"[\w./-]+\.(py|md|yaml|toml|txt|csv|json|npz|png|ckpt|log)")
 
@@ -66,17 +79,20 @@ ROOT_NAMES = {path.name for path in REPOSITORY.iterdir()}
 
 
 @pytest.fixture(scope="session")
-def store() -> ZenStore:
-    """Everything that classify_mnist registers."""
+def store() -> list[dict[str, Any]]:
+    """Everything that classify_mnist registers, and then what neuroevolution does."""
+    entries: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", [str(REPOSITORY / "projects" / "classify_mnist" / "train.py"), "task=fnn"])
-        store = ZenStore(overwrite_ok=True)(to_config=destructure)
-        TaskRunner.store_configs(store=store)
-    return store
+        for runner in (TaskRunner, NeuroevolutionTaskRunner):
+            store = ZenStore(overwrite_ok=True)(to_config=destructure)
+            runner.store_configs(store=store)
+            entries += store
+    return entries
 
 
 @pytest.fixture(scope="session")
-def groups(store: ZenStore) -> dict[str, set[str]]:
+def groups(store: list[dict[str, Any]]) -> dict[str, set[str]]:
     """The names in each group that leaves a choice."""
     found: dict[str, set[str]] = {}
     for entry in store:
@@ -85,7 +101,7 @@ def groups(store: ZenStore) -> dict[str, set[str]]:
     return found
 
 
-def values_of(key: str, store: ZenStore) -> list[Any]:
+def values_of(key: str, store: list[dict[str, Any]]) -> list[Any]:
     """Returns the defaults that the stores register for a key: one for each choice of its group that has the key."""
     found = []
     for entry in store:
@@ -187,7 +203,7 @@ def test_groups_are_the_registered_ones(groups: dict[str, set[str]]) -> None:
 
 def test_default_choices_are_the_registered_ones() -> None:
     defaults: dict[str, str] = {}
-    for entry in DeepLearningTaskConfig().defaults:
+    for entry in [*NeuroevolutionTaskConfig().defaults, *DeepLearningTaskConfig().defaults]:
         defaults |= entry if isinstance(entry, dict) else {}
     for row in table("GUIDE.md", "group"):
         group = in_backticks(row[0])[0]
@@ -199,7 +215,7 @@ def test_default_choices_are_the_registered_ones() -> None:
 
 
 @pytest.mark.parametrize("row", table("GUIDE.md", "key"), ids=lambda row: row[0].strip("`"))
-def test_key_has_the_default_that_the_guide_states(row: list[str], store: ZenStore) -> None:
+def test_key_has_the_default_that_the_guide_states(row: list[str], store: list[dict[str, Any]]) -> None:
     key, stated = row[0].strip("`"), yaml.safe_load(row[1].strip("`"))
     values = values_of(key, store)
     assert values, f"No configuration declares {key}."
@@ -212,7 +228,7 @@ def test_key_has_the_default_that_the_guide_states(row: list[str], store: ZenSto
     [pair for pair in words_in_backticks() if KEY.fullmatch(pair[1])],
     ids=lambda value: str(value),
 )
-def test_key_exists(document: str, word: str, store: ZenStore) -> None:
+def test_key_exists(document: str, word: str, store: list[dict[str, Any]]) -> None:
     key = word.partition("=")[0]
     if not FILE.fullmatch(key):
         assert values_of(key, store), f"{document}: no configuration declares {key}."
@@ -271,7 +287,7 @@ def test_make_targets_exist() -> None:
         assert set(named) <= targets, document
 
 
-def cheapened(words: list[str], run_folder: Path) -> list[str]:
+def cheapened(words: list[str], run_folder: Path, *, is_evolution: bool = False) -> list[str]:
     """Returns a command's arguments, with what makes it a matter of seconds; see the constants above."""
     arguments = [word.replace("<run>", str(run_folder)) for word in words]
     if any(word in SHOWS for word in arguments):
@@ -279,7 +295,8 @@ def cheapened(words: list[str], run_folder: Path) -> list[str]:
     if any(word in NEEDS_MORE for word in arguments):
         return [*arguments, "config.preflight_only=true"]
     given = {word.partition("=")[0] for word in arguments}
-    return [*arguments, *(extra for extra in CHEAP if extra.partition("=")[0] not in given)]
+    cheap = CHEAP_EVOLUTION if is_evolution else CHEAP
+    return [*arguments, *(extra for extra in cheap if extra.partition("=")[0] not in given)]
 
 
 @pytest.mark.slow
@@ -296,7 +313,8 @@ def test_command_works(
     is_module = words[1] == "-m"
     script = words[2].replace(".", "/") + ".py" if is_module else words[1]
     runner = importlib.import_module(script.removesuffix(".py").replace("/", ".")).TaskRunner
-    arguments = cheapened(words[3:] if is_module else words[2:], run.folder)
+    is_evolution = issubclass(runner, NeuroevolutionTaskRunner)
+    arguments = cheapened(words[3:] if is_module else words[2:], run.folder, is_evolution=is_evolution)
     outcome = cli(*arguments, project=(REPOSITORY / script).parent, runner=runner)
     assert outcome.status == 0, outcome.err
     if not any(word in SHOWS or word == "config.preflight_only=true" for word in arguments):

@@ -9,7 +9,18 @@ import pytest
 
 from common.utils.light_imports import HIDDEN_PACKAGES, hidden
 
-FORBIDDEN = (*HIDDEN_PACKAGES, "torch._dynamo.eval_frame", "sklearn", "tensorboard", "rich", "diffusers")
+NEUROEVOLUTION = ("numba", "pygame", "cmaes", "envpool", "Box2D", "common.ne")
+"""What a deep-learning run has no use for."""
+
+FORBIDDEN = (
+    *HIDDEN_PACKAGES,
+    *NEUROEVOLUTION,
+    "torch._dynamo.eval_frame",
+    "sklearn",
+    "tensorboard",
+    "rich",
+    "diffusers",
+)
 
 
 @pytest.fixture

@@ -77,7 +77,10 @@ class BatchedRollout:
         """The episode of each player."""
         self.live = np.arange(len(seeds))
         """The player of each state."""
-        self.shown = np.zeros((len(seeds), physics.observation_size), np.float32)
+        self.rewards = np.zeros(len(seeds))
+        """The total reward of each live episode."""
+        self.num_steps = 0
+        self.shown = np.zeros((len(seeds), physics.observation_size), np.float32, order="F")
 
     def play(self) -> Episodes:
         """Plays all episodes to their ends."""
@@ -94,10 +97,10 @@ class BatchedRollout:
         self.shown[self.live] = observations
         actions = self.players.act(self.shown)[self.live]
         self.states, rewards, terminated = self.physics.step(self.states, actions)
-        episodes = self.episodes[self.live]
-        self.result.rewards[episodes] += rewards
-        self.result.lengths[episodes] += 1
+        self.rewards += rewards
+        self.num_steps += 1
         if self.players.actors.has_statistics:
+            episodes = self.episodes[self.live]
             self.result.sums[episodes] += observations
             self.result.squares[episodes] += np.square(observations, dtype=np.float64)
         return terminated
@@ -106,9 +109,11 @@ class BatchedRollout:
         """Takes leave of the live episodes that are marked."""
         if not ended.any():
             return
-        self.result.memory[self.episodes[self.live[ended]]] = self.players.memory[self.live[ended]]
-        self.states, self.live = self.states[~ended], self.live[~ended]
+        episodes = self.episodes[self.live[ended]]
+        self.result.rewards[episodes], self.result.lengths[episodes] = self.rewards[ended], self.num_steps
+        self.result.memory[episodes] = self.players.memory[self.live[ended]]
+        self.states, self.live, self.rewards = self.states[~ended], self.live[~ended], self.rewards[~ended]
         if len(self.live) < MIN_LIVE * len(self.episodes):
             self.players.keep(self.live)
-            self.episodes, self.shown = self.episodes[self.live], self.shown[self.live]
+            self.episodes, self.shown = self.episodes[self.live], np.asfortranarray(self.shown[self.live])
             self.live = np.arange(len(self.live))

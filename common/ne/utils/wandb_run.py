@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from common.run.upload import Uploads
 from common.run.wandb import config_of, run_id, wandb_settings
 from common.utils.wandb import Mode, Steady, start_where_reachable, sync_command
 
@@ -20,6 +21,9 @@ class BaseRun(Steady):
 
     def log_video(self, path: Path) -> None:
         """Sends a GIF."""
+
+    def ask_for_upload(self) -> None:
+        """Asks for an upload of what was logged so far, where the run cannot upload by itself."""
 
     def finish(self) -> None:
         """Ends the run."""
@@ -55,6 +59,7 @@ class WandbRun(BaseRun):
         tags: list[str] | None = None,
     ) -> None:
         self.folder = Path(save_dir)
+        self.uploads = Uploads(self.folder)
         self.settings: dict[str, Any] = {
             "project": project,
             "name": name or self.folder.name,
@@ -90,9 +95,14 @@ class WandbRun(BaseRun):
 
         self.attempt(lambda: self.run.log({"champion": wandb.Video(str(path), format="gif")}))
 
+    def ask_for_upload(self) -> None:
+        """Asks `wandb-osh`; see `Uploads`."""
+        self.uploads.request()
+
     def finish(self) -> None:
         """Ends the run."""
         self.attempt(lambda: self.run.finish())
+        self.uploads.request()
 
 
 def start_run(logger: partial[BaseRun], folder: Path, *, is_first: bool) -> BaseRun:

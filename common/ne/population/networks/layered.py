@@ -173,8 +173,6 @@ def _product(
     """Multiplies each column of values with its own matrix, i × j, which begins at the given parameter."""
     num_inputs, size = values.shape
     weights = parameters[start : start + num_inputs * num_outputs].reshape(num_inputs, num_outputs, size)
-    products = values[:, None] * weights
-    sums: np.ndarray = products[0]
-    for product in products[1:]:
-        sums += product
-    return sums
+    products = np.multiply(values[:, None], weights, order="C")
+    sums: np.ndarray = products.sum(axis=0) if num_outputs * size > 1 else products.cumsum(axis=0)[-1]
+    return sums  # NumPy adds whole rows in their order, but a single column in pairs; hence the running sum.
