@@ -73,12 +73,17 @@ def candidates_of(runs: list[Run]) -> Iterator[Candidate]:
     """Yields what may go of runs and of the points of sweeps."""
     finished = [run for run in all_points(newest_first(task_folders())) if run.state == "finished"]
     for run in all_points(iter(runs)):
-        if run.state not in REMOVABLE or (run.kind == "point" and is_held(run.folder.parent)):
+        if run.state not in REMOVABLE or is_left_alone(run):
             continue
         if run.state == "failed" or is_empty(run):
             yield Candidate(run, run.folder, "failed" if run.state == "failed" else "empty", size_of(run.folder))
         else:
             yield from superseded_checkpoints(run, any(_supersedes(other, run) for other in finished))
+
+
+def is_left_alone(run: Run) -> bool:
+    """Returns whether a run may still be somebody's: a point of a sweep that runs, or a job of a queue unseen here."""
+    return run.record["status"] == "queued" or (run.kind == "point" and is_held(run.folder.parent))
 
 
 def _supersedes(finished: Run, run: Run) -> bool:

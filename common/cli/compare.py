@@ -58,8 +58,8 @@ def command(
         write_csv(groups, table)
     if plot is not None:
         draw_overlay(groups, names, list(metrics) or curve_metrics(groups), plot)
-    if not as_json:
-        click.echo("\n".join(f"Written: {path}" for path in (plot, table) if path is not None), nl=bool(plot or table))
+    for path in filter(None, (plot, table)):
+        click.echo(f"Written: {path}", err=as_json)
 
 
 def names_of(groups: Sequence[Group]) -> list[str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.cli.runs import Run, read_run, subfolders
+from common.cli.runs import Run, names_of_subfolders, read_run, subfolders
 from common.errors import ConfigError
 from common.run.provenance import FILE_NAME as RECORD
 from common.utils.misc import nearest, repository_path
@@ -39,9 +39,9 @@ def newest_first(folders: list[Path]) -> Iterator[Run]:
 
     The order is that of the timestamps, which are the folders' names.
     """
-    found = [path for folder in folders for path in _run_folders(folder)]
-    for path in sorted(found, key=lambda path: (TIMESTAMP.fullmatch(path.name) is not None, path.name), reverse=True):
-        yield read_run(path)
+    found = [(is_timestamp, name, folder) for folder in folders for is_timestamp, name in _run_names(folder)]
+    for _, name, folder in sorted(found, reverse=True):
+        yield read_run(folder / name)
 
 
 def all_points(runs: Iterator[Run]) -> Iterator[Run]:
@@ -119,8 +119,11 @@ def _named(folder: Path, name: str | None, what: str) -> list[Path]:
     return [folder / name]
 
 
-def _run_folders(task_folder: Path) -> list[Path]:
-    """Returns the folders below a task's, foreign ones included; none where nothing tells outputs from datasets."""
-    found = subfolders(task_folder)
-    is_of_task = any(TIMESTAMP.fullmatch(path.name) or os.path.lexists(path / RECORD) for path in found)
-    return found if is_of_task else []
+def _run_names(task_folder: Path) -> list[tuple[bool, str]]:
+    """Returns the names of the folders below a task's, foreign ones included, and whether each is a timestamp.
+
+    There are none where nothing tells outputs from datasets.
+    """
+    names = [(TIMESTAMP.fullmatch(name) is not None, name) for name in names_of_subfolders(task_folder)]
+    is_of_task = any(is_timestamp or os.path.lexists(task_folder / name / RECORD) for is_timestamp, name in names)
+    return names if is_of_task else []

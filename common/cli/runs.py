@@ -187,9 +187,18 @@ def read_run(folder: Path) -> Run:
 
 def subfolders(folder: Path) -> list[Path]:
     """Returns the folders directly below a folder, hidden ones left out; none where it cannot be read."""
+    return [folder / name for name in names_of_subfolders(folder)]
+
+
+def names_of_subfolders(folder: Path) -> list[str]:
+    """Returns the names of the folders directly below a folder; see `subfolders`."""
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if entry.name[0] != "." and _is_folder(entry)]
+            return [
+                entry.name
+                for entry in entries
+                if entry.name[0] != "." and (entry.is_dir(follow_symlinks=False) or _leads_to_folder(entry))
+            ]
     except OSError:
         return []
 
@@ -245,7 +254,7 @@ def _overrides_of_points(points: list[Run]) -> dict[str, Any]:
     return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
     except OSError:  # A link that leads to itself.

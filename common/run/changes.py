@@ -21,7 +21,8 @@ def changes_between(defaults: Mapping[str, Any], tree: Mapping[str, Any]) -> dic
     changed: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys([*before, *after]):
         sides = {name: side[key] for name, side in (("default", before), ("value", after)) if key in side}
-        if before.get(key) != after.get(key) and not is_below(key, RUNS_OWN_KEYS):
+        is_changed = len(sides) == 1 or before[key] != after[key]
+        if is_changed and not is_below(key, RUNS_OWN_KEYS):
             changed[key] = sides
     return changed
 

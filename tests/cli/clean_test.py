@@ -140,6 +140,11 @@ def test_points_of_a_running_sweep_stay(ai_research: Any, make_run: Any, held: A
     assert ai_research("clean", "--json").json == []
 
 
+def test_queued_runs_stay_where_no_queue_can_be_asked(ai_research: Any, make_run: Any) -> None:
+    make_run(status="queued", slurm={"job_id": 1, "task": None})
+    assert ai_research("clean", "--json").json == []
+
+
 def test_links_are_not_followed(ai_research: Any, make_run: Any, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()

@@ -152,3 +152,13 @@ def test_durations_and_sizes_read_well() -> None:
 
 def test_how_long_ago() -> None:
     assert moment_of("2h") == pytest.approx(time.time() - 7200, abs=5)
+
+
+def test_a_neuroevolution_sweep_shows_its_best_champion(ai_research: Any, make_run: Any, held: Any) -> None:
+    make_run("p/t/2026-01-31_12-00-00", kind="sweep")
+    for number, reward in enumerate([10.0, 30.0, 20.0]):
+        make_run(f"p/t/2026-01-31_12-00-00/{number}_x", kind="point", metrics=[{"step": 3, "champion/test": reward}])
+    assert "best: champion/test 30" in ai_research("ls").out
+    running = make_run(status="running", budget={"config.num_generations": 8}, metrics=[{"step": 1, "time": 1.0}])
+    held(running)
+    assert "running 25%" in ai_research("ls").out

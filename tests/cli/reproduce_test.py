@@ -10,7 +10,7 @@ import torch
 
 from common.cli.differences import first_difference_of_metrics, first_difference_of_parameters
 from common.cli.reproduce import environment_differences
-from common.cli.restore import chosen_settings, replaying_command
+from common.cli.restore import budget_spent, chosen_settings, replaying_command
 from common.cli.runs import read_run
 
 ROWS = [{"step": 1, "time": 1.0, "loss": 0.5}, {"step": 2, "time": 2.0, "loss": float("nan")}]
@@ -96,6 +96,20 @@ def test_what_a_run_chose_is_fixed() -> None:
         "hydra.launcher.cpus_per_task": 4,
     }
     assert chosen_settings({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "budget", "expected"),
+    [
+        ("finished", {"trainer.max_steps": -1}, {}),
+        ("stopped", {"trainer.max_steps": -1}, {"trainer.max_steps": 7}),
+        ("finished", {"config.num_generations": 9}, {}),
+        ("stopped", {"config.num_generations": 9}, {"config.num_generations": 8, "config.num_minutes": "null"}),
+        ("finished", {"config.num_minutes": 1}, {"config.num_generations": 7, "config.num_minutes": "null"}),
+    ],
+)
+def test_a_reproduction_ends_where_the_run_ended(make_run: Any, status: str, budget: Any, expected: Any) -> None:
+    assert budget_spent(read_run(make_run(status=status, budget=budget, metrics=[{"step": 7}]))) == expected
 
 
 @pytest.mark.parametrize(

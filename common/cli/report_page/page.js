@@ -49,7 +49,7 @@ function chart(parent, figure, isWide = false) {
     };
     for (const name of ["xaxis", "yaxis"]) whole[name] = { ...axis, ...(layout[name] || {}) };
     whole.title = { text: layout.title || "", x: 0.015, xanchor: "left", y: 0.97, yanchor: "top", font: { size: 14 } };
-    const tools = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+    const tools = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
     Plotly.react(place, traces, whole, tools);
   };
   redraws.push(draw);
@@ -206,7 +206,7 @@ function parallelCoordinates(points, keys, metric) {
     traces,
     layout: {
       title: "Parallel coordinates", showlegend: false, annotations, shapes, hovermode: "closest",
-      xaxis: { tickvals: axes.map((_, index) => index), ticktext: axes.map((axis) => data.short[axis.name] || axis.name), showgrid: false, zeroline: false, range: [-0.15, axes.length - 0.85] },
+      xaxis: { tickvals: axes.map((_, index) => index), ticktext: axes.map((axis) => data.short[axis.name] || axis.name), showgrid: false, zeroline: false, range: [-0.35, axes.length - 0.65] },
       yaxis: { visible: false, range: [-0.08, 1.08] },
     },
   };
