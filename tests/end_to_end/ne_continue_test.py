@@ -121,8 +121,6 @@ def test_a_larger_budget_continues_and_equals_a_straight_run(launch, peaceful) -
 def test_the_first_budget_that_is_spent_ends_the_run(launch) -> None:
     run = launch("config.target_fitness=5")
     assert [row["step"] for row in run.metrics] == [0, 1]
-    run = launch("config.target_fitness=5", "config.num_minutes=1e-9", "config.ckpt_path=null", "config.seed=1")
-    assert run.status == 0, run.output
 
 
 @pytest.mark.slow
