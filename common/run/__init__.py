@@ -1,5 +1,17 @@
 """What every run has, whichever engine it uses: a folder, a record, metrics, checkpoints, plots."""
 
-from common.run.loading import LoadedRun, load
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.run.loading import LoadedRun, load
 
 __all__ = ["LoadedRun", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what loads a run, and with it hydra-zen, when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from common.run import loading
+
+    return getattr(loading, name)

@@ -70,13 +70,18 @@ def is_larger_budget(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def code_fingerprints(folders: Sequence[Path], root: Path) -> dict[str, str]:
-    """Returns a fingerprint of each Python file that a run may execute; tests are none.
+    """Returns a fingerprint of each Python file that a run may execute; tests and `common/cli` are none.
 
     Args:
         folders: Searched with all below.
         root: Paths are given relative to it, where they lie below it.
     """
-    files = sorted(path for folder in folders for path in folder.rglob("*.py") if not path.name.endswith("_test.py"))
+    files = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if not path.name.endswith("_test.py") and not path.is_relative_to(root / "common" / "cli")
+    )
     return {
         str(path.relative_to(root) if path.is_relative_to(root) else path): _digest(path.read_bytes()) for path in files
     }

@@ -87,13 +87,23 @@ class FolderLock:
                 os.utime(self.path)
 
 
+def is_held(folder: Path) -> bool:
+    """Returns whether a process holds a folder's lock, without touching it; see the top of this file."""
+    path = folder / FILE_NAME
+    holder = read_holder(path)
+    if holder is None:
+        return False
+    return is_alive(holder) if holder["host"] == socket.gethostname() else _age_s(path) < STALE_S
+
+
 def read_holder(path: Path) -> dict[str, Any] | None:
     """Returns who holds, or held, a lock: host, pid and start time; None where nobody does."""
     try:
         holder: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return holder if {"host", "pid", "start_time"} <= holder.keys() else None
+    is_whole = isinstance(holder, dict) and {"host", "pid", "start_time"} <= holder.keys()
+    return holder if is_whole else None
 
 
 def is_alive(holder: dict[str, Any]) -> bool:

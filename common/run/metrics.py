@@ -7,15 +7,19 @@ Numbers are written with every digit that they have.
 
 import csv
 import io
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from common.run.atomic import write_text_atomically
 
 FILE_NAME = "metrics.csv"
 FIXED_COLUMNS = ("step", "epoch", "time")
+
+BLOCK_BYTES = 16_384
+"""How much is read at a time from a file's end."""
 
 
 class MetricsFile:
@@ -96,6 +100,48 @@ def read_metrics(folder: Path, name: str = FILE_NAME) -> list[dict[str, float]]:
             {name: _number(value) for name, value in row.items() if value not in ("", None)}
             for row in csv.DictReader(file)
         ]
+
+
+def read_last_metrics(folder: Path) -> dict[str, float]:
+    """Returns the last value of each metric of a run; none where there is no file.
+
+    The file is read from its end, and only as far as needed.
+    """
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            columns = next(csv.reader([file.readline().decode()]), [])
+            texts = _last_texts(file, columns)
+    except FileNotFoundError:
+        return {}
+    return {name: _number(texts[name]) for name in columns if name in texts}
+
+
+def _last_texts(file: BinaryIO, columns: list[str]) -> dict[str, str]:
+    """Returns the last text in each column that has one; the file is at the end of its header."""
+    last = dict[str, str]()
+    for line in _lines_from_end(file):
+        for name, text in zip(columns, line.split(","), strict=False):
+            if text:
+                last.setdefault(name, text)
+        if len(last) == len(columns):
+            break
+    return last
+
+
+def _lines_from_end(file: BinaryIO) -> Iterator[str]:
+    """Yields the lines of a file, from the last back to where it is; one that is being written is left out."""
+    header_end = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    rest = b""
+    is_first = True
+    while end > header_end:
+        start = max(header_end, end - BLOCK_BYTES)
+        file.seek(start)
+        lines = (file.read(end - start) + rest).split(b"\n")
+        rest = lines.pop(0) if start > header_end else b""
+        whole = lines[:-1] if is_first else lines
+        yield from (line.decode() for line in reversed(whole) if line)
+        end, is_first = start, is_first and not lines
 
 
 def _columns_of(path: Path) -> list[str]:

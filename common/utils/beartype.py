@@ -11,10 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast, no_type_check
 
 import beartype._check.code.codemain as beartype_code
-import jaxtyping
 from beartype import BeartypeConf, beartype
 from beartype.vale import Is
-from jaxtyping import jaxtyped
 
 BEARTYPE_CONF = BeartypeConf(is_pep484_tower=True)
 """How `common` and `projects` are checked: an int is accepted where a float is declared, as PEP 484 has it."""
@@ -34,6 +32,8 @@ def shape_checked(function: Function) -> Function:
     step: what was found right once is remembered, for calls that pass, by position, nothing but tensors, whole numbers,
     and tuples and dictionaries of these. A shape that depends on an attribute of `self` must not be annotated.
     """
+    import jaxtyping  # Only here: it brings NumPy, for which `ai-research` has no use.
+
     judged = _judged(function)
     plain = inspect.unwrap(function)  # Without the checks that beartype's import hook adds to it.
     num_skipped = int(next(iter(inspect.signature(plain).parameters), "") == "self")
@@ -59,6 +59,8 @@ def shape_checked(function: Function) -> Function:
 
 
 def _judged(function: Callable[..., Any]) -> Callable[..., Any]:
+    from jaxtyping import jaxtyped
+
     judged: Callable[..., Any] = jaxtyped(typechecker=beartype(conf=BEARTYPE_CONF))(function)
     return judged
 

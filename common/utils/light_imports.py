@@ -176,3 +176,31 @@ def install() -> None:
     sys.modules.setdefault(DYNAMO, _PostponedDynamo())
     if not any(isinstance(finder, _LightFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LightFinder())
+
+
+class _FirstImportFinder(MetaPathFinder):
+    """Finds nothing, but calls a function when it is first asked for one of the modules that count."""
+
+    def __init__(self, action: Callable[[], None], counts: Callable[[str], bool]) -> None:
+        self.action = action
+        self.counts = counts
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if self in sys.meta_path and self.counts(fullname):
+            sys.meta_path.remove(self)
+            self.action()
+
+
+def before_first_import(action: Callable[[], None], package: str, except_for: Sequence[str]) -> None:
+    """Arranges that a function is called once, before the first module of a package is imported.
+
+    Args:
+        action: What to call.
+        package: Its modules count, itself not.
+        except_for: Modules of the package that do not count either.
+    """
+
+    def counts(name: str) -> bool:
+        return name.startswith(f"{package}.") and name not in except_for
+
+    sys.meta_path.insert(0, _FirstImportFinder(action, counts))

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 KEY_FILE_NAME = "WANDB_KEY.txt"
 DEFAULT_URL = "https://api.wandb.ai"
+REACH_TIMEOUT_S = 5.0
 
 INIT_TIMEOUT_S = 8
 """How long a W&B server may take to answer before the run goes on offline."""
@@ -85,6 +86,23 @@ def login_wandb() -> bool:
 def sync_command(run_folder: Path) -> str:
     """Returns the command that uploads a folder's offline W&B runs."""
     return f"wandb sync {run_folder / 'wandb'}/offline-run-*"
+
+
+def unreachable_because() -> str | None:
+    """Returns why W&B's server cannot be reached, proxies considered; None if it answers, whatever it says."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    url = os.environ.get("WANDB_BASE_URL", DEFAULT_URL)
+    if urlparse(url).scheme not in ("http", "https"):
+        return f"WANDB_BASE_URL={url!r} is no web address"
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=REACH_TIMEOUT_S).close()  # noqa: S310  # The scheme was looked at.
+    except HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{url} does not answer: {getattr(error, 'reason', error)}"
+    return None
 
 
 def _read_key(path: Path) -> str:

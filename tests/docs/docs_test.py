@@ -6,11 +6,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from hydra_zen import ZenStore
 from omegaconf import DictConfig, OmegaConf
 
+from common.cli.program import COMMANDS, program
 from common.dl.config import DeepLearningTaskConfig
 from common.errors import ConfigError, RunError, RunStoppedError
 from common.ne.config import NeuroevolutionTaskConfig
@@ -61,7 +63,7 @@ NEEDS_PROCESS = ("hydra.launcher.tasks_per_node=2",)
 SHOWS = ("--help", "--cfg")
 """A command with one of these trains nothing: it is run as it stands."""
 
-OTHER_TOOLS = {"make": None, "wandb": {"sync", "login"}}
+OTHER_TOOLS = {"ai-research": set(COMMANDS), "make": None, "wandb": {"sync", "login"}}
 """Commands that are not run here, and the subcommands that they have; make's targets are looked up in the Makefile."""
 
 INTERNAL_GROUPS = ("hydra", "hydra/job_logging", "hydra/hydra_logging")
@@ -143,6 +145,10 @@ def test_path_exists(document: str, word: str) -> None:
     made_later = {
         "WANDB_KEY.txt",
         "rank_1.log",
+        "sweep.csv",
+        "sweep.png",
+        "console.log",
+        "optuna.log",
         "decision.png",
         "timings.csv",
         "data/two_moons/mlp/",
@@ -267,6 +273,15 @@ def test_every_command_is_one_that_this_test_knows() -> None:
             assert words[0] in OTHER_TOOLS, words
             subcommands = OTHER_TOOLS[words[0]]
             assert subcommands is None or words[1] in subcommands, words
+
+
+def test_ai_research_has_the_commands_and_options_that_are_shown() -> None:
+    shown = [words for words in commands() if words[0] == "ai-research"]
+    assert {words[1] for words in shown} == set(COMMANDS)
+    for words in shown:
+        command = program.get_command(click.Context(program), words[1])
+        assert command is not None
+        command.make_context(words[1], list(words[2:]))  # Parses the words, and does nothing.
 
 
 def test_make_targets_exist() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from common.run import metrics
 from common.run.atomic import write_atomically, write_text_atomically
-from common.run.metrics import FILE_NAME, FIXED_COLUMNS, MetricsFile, read_metrics
+from common.run.metrics import FILE_NAME, FIXED_COLUMNS, MetricsFile, read_last_metrics, read_metrics
 
 Opener = Callable[[], MetricsFile]
 
@@ -138,3 +139,27 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_text_atomically(path, "né→w")
         assert reader.read() == "old"  # Whoever had it open still reads the old one.
     assert path.read_text() == "né→w"
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 64, 10_000])
+def test_last_values_are_those_of_the_whole_file(
+    tmp_path: Path, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", block_bytes)
+    file = MetricsFile(tmp_path)
+    for step in range(30):
+        file.append({"a": step / 7, **({"rare": 1.5} if step == 3 else {}), **({"epoch": 1} if step % 2 else {})}, step)
+    file.close()
+    expected: dict[str, float] = {}
+    for row in read_metrics(tmp_path):
+        expected |= row
+    assert read_last_metrics(tmp_path) == expected
+    whole = (tmp_path / "metrics.csv").read_text()
+    (tmp_path / "metrics.csv").write_text(whole + "30,9,0.")  # Being written.
+    assert read_last_metrics(tmp_path) == expected
+
+
+def test_there_are_no_last_values_without_a_file_or_rows(tmp_path: Path) -> None:
+    assert read_last_metrics(tmp_path) == {}
+    (tmp_path / "metrics.csv").write_text("step,epoch,time\n")
+    assert read_last_metrics(tmp_path) == {}

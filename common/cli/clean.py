@@ -1,0 +1,170 @@
+"""`ai-research clean`: removes what failed, is empty or superseded, after asking."""
+
+import shutil
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from common.cli.find import all_points, find_run, newest_first, task_folders
+from common.cli.options import runs_argument
+from common.cli.output import console, json_option, make_table, print_json, size_text
+from common.cli.runs import UNREADABLE, Run, State, read_run
+from common.run.checkpoint import FOLDER_NAME, LAST, PREVIOUS
+from common.run.identity import is_larger_budget
+from common.run.lock import FolderLock, is_held
+from common.run.metrics import FILE_NAME as METRICS
+
+Reason = Literal["failed", "empty", "superseded by a finished run", "superseded by last.ckpt"]
+
+REMOVABLE: tuple[State, ...] = ("failed", "interrupted", "stopped")
+"""Runs of other states are never touched."""
+
+
+@dataclass
+class Candidate:
+    """What may go.
+
+    Attributes:
+        run: The run that it belongs to.
+        path: The run's folder, or a checkpoint in it.
+        reason: Why it may go.
+        num_bytes: The space that it takes.
+    """
+
+    run: Run
+    path: Path
+    reason: Reason
+    num_bytes: int
+
+
+@click.command()
+@runs_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def command(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Remove failed runs, runs without a metric, and superseded checkpoints, of RUNS or of all, after asking.
+
+    A checkpoint is superseded when the same run has finished later in another folder, and previous.ckpt by a last.ckpt
+    that is whole. Runs that finished, run or wait in a queue are never touched, nor what is no run.
+    """
+    meant = [find_run(name) for name in runs] if runs else list(newest_first(task_folders()))
+    candidates = list(candidates_of(meant))
+    total = size_text(sum(candidate.num_bytes for candidate in candidates))
+    if not as_json:
+        print_candidates(candidates, total)
+    removed = []
+    if candidates and (yes or (sys.stdin.isatty() and not as_json and click.confirm(f"Remove these {total}?"))):
+        removed = [candidate for candidate in candidates if remove(candidate)]
+    if as_json:
+        print_json([_as_row(candidate, candidate in removed) for candidate in candidates])
+    elif removed:
+        click.echo(f"Removed {len(removed)} of {len(candidates)}.")
+    elif candidates:
+        click.echo("Nothing was removed; --yes removes without asking.")
+
+
+def candidates_of(runs: list[Run]) -> Iterator[Candidate]:
+    """Yields what may go of runs and of the points of sweeps."""
+    finished = [run for run in all_points(newest_first(task_folders())) if run.state == "finished"]
+    for run in all_points(iter(runs)):
+        if run.state not in REMOVABLE or is_left_alone(run):
+            continue
+        if run.state == "failed" or is_empty(run):
+            yield Candidate(run, run.folder, "failed" if run.state == "failed" else "empty", size_of(run.folder))
+        else:
+            yield from superseded_checkpoints(run, any(_supersedes(other, run) for other in finished))
+
+
+def is_left_alone(run: Run) -> bool:
+    """Returns whether a run may still be somebody's: a point of a sweep that runs, or a job of a queue unseen here."""
+    return run.record["status"] == "queued" or (run.kind == "point" and is_held(run.folder.parent))
+
+
+def _supersedes(finished: Run, run: Run) -> bool:
+    is_same = finished.identity == run.identity and finished.created_s > run.created_s
+    return is_same and not is_larger_budget(run.record["budget"], finished.record["budget"])
+
+
+def is_empty(run: Run) -> bool:
+    """Returns whether a run has left no metric and no checkpoint."""
+    try:
+        has_metrics = bool(run.metrics) or len((run.folder / METRICS).read_text().splitlines()) > 1
+    except UNREADABLE:
+        has_metrics = (run.folder / METRICS).exists()
+    return not has_metrics and not any(run.folder.glob(f"{FOLDER_NAME}/*.ckpt"))
+
+
+def superseded_checkpoints(run: Run, has_finished_later: bool) -> Iterator[Candidate]:
+    """Yields the checkpoints of an unfinished run that nobody needs any more."""
+    folder = run.folder / FOLDER_NAME
+    if has_finished_later:
+        for path in sorted(folder.glob("*.ckpt")):
+            yield Candidate(run, path, "superseded by a finished run", size_of(path))
+    elif (folder / PREVIOUS).is_file() and is_whole(folder / LAST):
+        yield Candidate(run, folder / PREVIOUS, "superseded by last.ckpt", size_of(folder / PREVIOUS))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Returns whether a checkpoint, which is a zip file, has all of its content, by its checksums."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def size_of(path: Path) -> int:
+    """Returns the space that removing a file, or a folder with all below, gives back; links are not followed.
+
+    A file with several names, as checkpoints have them, gives back its space with its last name.
+    """
+    files = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    statuses = [file.lstat() for file in files if file.is_symlink() or not file.is_dir()]
+    num_names = Counter(status.st_ino for status in statuses)
+    sizes = {status.st_ino: status.st_size for status in statuses if status.st_nlink == num_names[status.st_ino]}
+    return sum(sizes.values())
+
+
+def remove(candidate: Candidate) -> bool:
+    """Removes a candidate while nobody else may write to its run; returns whether it is gone.
+
+    The run is looked at once more under its lock: it may have been continued since it was listed.
+    """
+    lock = FolderLock(candidate.run.folder)
+    if not lock.acquire():
+        return False
+    try:
+        if read_run(candidate.run.folder).record != candidate.run.record:
+            return False
+        if candidate.path == candidate.run.folder:
+            shutil.rmtree(candidate.path)
+        else:
+            candidate.path.unlink()
+    finally:
+        lock.release()
+    return True
+
+
+def print_candidates(candidates: list[Candidate], total: str) -> None:
+    """Prints what may go."""
+    if not candidates:
+        click.echo("Nothing to remove.")
+        return
+    rows = [[str(one.path), one.run.state, one.reason, size_text(one.num_bytes)] for one in candidates]
+    console().print(make_table("what", "run", "why", "#size", rows=[*rows, ["together", "", "", total]]))
+
+
+def _as_row(candidate: Candidate, is_removed: bool) -> dict[str, object]:
+    return {
+        "path": str(candidate.path),
+        "status": candidate.run.state,
+        "reason": candidate.reason,
+        "bytes": candidate.num_bytes,
+        "removed": is_removed,
+    }

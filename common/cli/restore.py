@@ -1,0 +1,148 @@
+"""Restores the code that a run ran on, and the command that runs it again."""
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.cli.groups import read_config
+from common.cli.runs import Run
+from common.errors import ConfigError
+from common.launch.resources import Resources, SlurmResources
+from common.utils.misc import repository_path
+
+OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir", "hydra/launcher")
+"""Overrides that a reproduction sets itself."""
+
+CLUSTERS_OWN_KEYS = {
+    f"hydra.launcher.{name}"
+    for name in {one.name for one in fields(SlurmResources)} - {one.name for one in fields(Resources)}
+}
+"""What the local launcher does not know."""
+
+
+def restore_code(git: Any, folder: Path) -> None:
+    """Makes a work tree with the commit and the uncommitted changes that a run recorded.
+
+    It is a clone that borrows this repository's objects: the repository itself is not touched.
+
+    Args:
+        git: What the run recorded of its code.
+        folder: The work tree to make.
+
+    Raises:
+        ConfigError: nothing was recorded, the commit is gone, or the changes do not apply.
+    """
+    if not isinstance(git, dict) or not git.get("commit"):
+        raise ConfigError("The run recorded no commit: it was made outside of a git work tree, or without git.")
+    repository, commit = repository_path(), str(git["commit"])
+    if _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        raise ConfigError(
+            f"The run's commit {commit} (branch {git.get('branch')}) is not in {repository} any more. Fetch it from "
+            f"where it still is (git fetch <remote> {commit}), and give the command again."
+        )
+    _must(_git(repository, "clone", "--quiet", "--shared", "--no-checkout", str(repository), str(folder)))
+    _must(_git(folder, "checkout", "--quiet", "--detach", commit))
+    difference = str(git.get("uncommitted_diff") or "")
+    if difference:
+        applied = _git(folder, "apply", "--binary", "--whitespace=nowarn", "-", given=difference)
+        if applied.returncode:
+            raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
+
+
+def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> list[str]:
+    """Returns the arguments that run a run again, from its restored code: its script and its overrides.
+
+    Args:
+        run: A plain run or a point.
+        code: The restored work tree.
+        fixed: What the run chose by itself, and how far it came; see `chosen_settings` and `budget_spent`.
+
+    Raises:
+        ConfigError: the script is not part of the restored code, or the overrides cannot be read.
+    """
+    script = code / script_of(run)
+    if not script.is_file():
+        raise ConfigError(f"{script_of(run)} is not part of the run's commit and changes: git ignores it, or it moved.")
+    hydra = _hydra_settings(run.folder)
+    overrides = [*hydra["overrides"]["task"], *hydra["overrides"]["hydra"]]
+    replaced = {*OWN_KEYS, *CLUSTERS_OWN_KEYS, *fixed}
+    kept = [text for text in overrides if _key_of(text) not in replaced]
+    config = read_config(run.folder)["config"]
+    own = {
+        "config.ckpt_path": run.record.get("origin") or "null",
+        "config.data_dir": config["data_dir"],
+        "hydra/launcher": "local",
+    }
+    return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in {**own, **fixed}.items())]
+
+
+def script_of(run: Run) -> Path:
+    """Returns the script that made a run, relative to the repository."""
+    words = shlex.split(str(run.record.get("command") or ""))
+    name = next((Path(word).name for word in words if word.endswith(".py")), "train.py")
+    return Path("projects") / run.project / name
+
+
+def chosen_settings(checkpoint: dict[str, Any]) -> dict[str, int]:
+    """Returns what a deep-learning run chose by itself: batch size, workers, threads; nothing for other runs.
+
+    Args:
+        checkpoint: The run's last checkpoint.
+    """
+    states = [value for value in checkpoint.values() if isinstance(value, dict)]
+    names = {
+        "batch_size": "datamodule.config.fixed_per_device_batch_size",
+        "num_workers": "datamodule.config.fixed_per_device_num_workers",
+        "num_threads": "hydra.launcher.cpus_per_task",
+    }
+    return {key: state[name] for name, key in names.items() for state in states if isinstance(state.get(name), int)}
+
+
+def budget_spent(run: Run) -> dict[str, int | str]:
+    """Returns what ends a reproduction where the run ended: one that was stopped, or that had its end by the clock."""
+    step = run.metrics.get("step")
+    if step is None:
+        return {}
+    is_finished, budget = run.state == "finished", run.record["budget"]
+    if "trainer.max_steps" in budget:
+        return {} if is_finished else {"trainer.max_steps": int(step)}
+    if is_finished and "config.num_minutes" not in budget:
+        return {}
+    # Generations count from 0, and a run that is finished has a last row for its end.
+    return {"config.num_generations": int(step) + (not is_finished), "config.num_minutes": "null"}
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
+
+
+def _override(key: str, value: Any) -> str:
+    """Returns an override in which Hydra takes the value as it is, whatever a path contains."""
+    text = str(value)
+    return f"{key}={text}" if text.replace("_", "").isalnum() else f"{key}='{text.replace(chr(39), chr(92) + chr(39))}'"
+
+
+def _hydra_settings(folder: Path) -> dict[str, Any]:
+    path = folder / ".hydra" / "hydra.yaml"
+    try:
+        settings: dict[str, Any] = yaml.safe_load(path.read_text())["hydra"]
+        assert isinstance(settings["overrides"]["task"], list)
+    except (OSError, ValueError, TypeError, KeyError, AssertionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read, so the run's overrides are unknown.") from error
+    return settings
+
+
+def _git(folder: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    words = ["git", "-C", str(folder), *arguments]
+    options: Any = {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape", "check": False}
+    return subprocess.run(words, input=given, **options)
+
+
+def _must(result: subprocess.CompletedProcess[str]) -> None:
+    if result.returncode:
+        raise ConfigError(f"git could not restore the code: {result.stderr.strip()}")

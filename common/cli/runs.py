@@ -1,0 +1,272 @@
+"""Reads run folders: what a run is, and how it stands. Changes nothing."""
+
+import csv
+import functools
+import json
+import os
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from common.cli.progress import Progress, progress_of, seconds_since_1970
+from common.run.choice import Kind
+from common.run.lock import is_held
+from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
+from common.run.provenance import FILE_NAME as RECORD
+from common.run.provenance import Status
+from common.run.queue import is_in_queue, job_states
+
+State = Literal["queued", "running", "interrupted", "stopped", "failed", "finished", "damaged"]
+"""How a run stands: an `interrupted` one says that it runs, but no process does; a `damaged` one cannot be read."""
+
+NEEDED: dict[str, type] = {"kind": str, "identity": str, "status": str, "created_ns": int, "budget": dict}
+"""What a record must have to be understood."""
+
+CHOICES = {"kind": get_args(Kind), "status": get_args(Status)}
+"""What a record may say in two of them."""
+
+UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)
+"""What reading a damaged file raises."""
+
+
+@dataclass
+class Run:
+    """A run, a sweep, or a point of a sweep, as its folder shows it.
+
+    Attributes:
+        folder: The folder.
+        record: What `provenance.json` says; empty for a damaged one.
+        problem: What is wrong with the folder, or None.
+    """
+
+    folder: Path
+    record: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """What was launched; None where the record cannot be read."""
+        return cast("Kind | None", self.record.get("kind"))
+
+    @property
+    def task_folder(self) -> Path:
+        """The task's folder, which holds the run, or the sweep that it is a point of."""
+        return self.folder.parents[1] if self.kind == "point" else self.folder.parent
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.task_folder.parent.name
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.task_folder.name
+
+    @property
+    def title(self) -> str:
+        """The timestamp, and a point's number behind it."""
+        number = self.folder.name.partition("_")[0]
+        return f"{self.folder.parent.name}/{number}" if self.kind == "point" else self.folder.name
+
+    @property
+    def identity(self) -> str:
+        """The twelve digits that stand for all that the result depends on; empty for a damaged one."""
+        return str(self.record.get("identity", ""))
+
+    @functools.cached_property
+    def points(self) -> "list[Run]":
+        """A sweep's points, in their order."""
+        if self.kind != "sweep":
+            return []
+        folders = [folder for folder in subfolders(self.folder) if folder.name[0].isdigit()]
+        return [read_run(folder) for folder in sorted(folders, key=lambda folder: _leading_number(folder.name))]
+
+    @functools.cached_property
+    def num_points(self) -> "Counter[State]":
+        """How many of a sweep's points stand how."""
+        return Counter(point.state for point in self.points)
+
+    @functools.cached_property
+    def state(self) -> State:
+        """How the run stands now."""
+        if not self.record:
+            return "damaged"
+        state = cast("State", self.record["status"])
+        if state == "running" and not is_held(self.folder):
+            state = "interrupted"
+        if state == "queued" and not is_in_queue(self.record, _states_of):
+            state = "interrupted"
+        return _state_of_sweep(state, self.num_points) if self.kind == "sweep" else state
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric; none where `metrics.csv` is missing or damaged."""
+        try:
+            return read_last_metrics(self.folder)
+        except UNREADABLE as error:
+            self.problem = f"metrics.csv cannot be read: {_first_line(error)}"
+            return {}
+
+    @property
+    def results(self) -> dict[str, float]:
+        """The metrics without the columns that only count."""
+        return {name: value for name, value in self.metrics.items() if name not in FIXED_COLUMNS}
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with the folder, or the error that ended the run, in one line."""
+        return self.problem or _first_line(self.record.get("error") or "") or None
+
+    @property
+    def created_s(self) -> float:
+        """When the folder was made, in seconds since 1970."""
+        if self.record:
+            return float(self.record["created_ns"]) / 1e9
+        try:
+            return self.folder.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """For how long it has run, all launches, or all points, together; None where that is unknown."""
+        launches = self.record.get("launches")
+        if self.kind == "sweep":
+            spans = [point.seconds for point in self.points]
+        else:
+            spans = [self._seconds_of(launch) for launch in (launches if isinstance(launches, list) else [])]
+        known = [span for span in spans if span is not None]
+        return sum(known) if known else None
+
+    @property
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What differs from the task's defaults: by key its `default` and its `value`."""
+        changes = self.record.get("changes")
+        return changes if isinstance(changes, dict) and all(isinstance(s, dict) for s in changes.values()) else {}
+
+    @functools.cached_property
+    def overrides(self) -> dict[str, Any]:
+        """The overrides that change the task's defaults, by key; a list of values where a sweep's points differ."""
+        if self.kind == "sweep":
+            return _overrides_of_points(self.points)
+        given = self.record.get("given")
+        return given if isinstance(given, dict) else {}
+
+    @functools.cached_property
+    def progress(self) -> Progress | None:
+        """How far an unfinished run is; None where that is unknown."""
+        try:
+            return progress_of(self.record, read_metrics(self.folder))
+        except UNREADABLE:
+            return None
+
+    def _seconds_of(self, launch: Any) -> float | None:
+        if not isinstance(launch, dict):
+            return None
+        start, end = seconds_since_1970(launch.get("started")), seconds_since_1970(launch.get("ended"))
+        if end is None and launch is self.record["launches"][-1]:
+            end = time.time() if self.state == "running" else self.metrics.get("time")
+        return None if start is None or end is None else max(0.0, end - start)
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run's folder, whatever its condition."""
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        return Run(folder, problem=f"no {RECORD}: not a run, or not yet one")
+    except UNREADABLE as error:
+        return Run(folder, problem=f"{RECORD} cannot be read: {_first_line(error)}")
+    fault = _fault_of(record)
+    return Run(folder, problem=f"{RECORD} is not a run's record: {fault}") if fault else Run(folder, record)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Returns the folders directly below a folder, hidden ones left out; none where it cannot be read."""
+    return [folder / name for name in names_of_subfolders(folder)]
+
+
+def names_of_subfolders(folder: Path) -> list[str]:
+    """Returns the names of the folders directly below a folder; see `subfolders`."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if entry.name[0] != "." and (entry.is_dir(follow_symlinks=False) or _leads_to_folder(entry))
+            ]
+    except OSError:
+        return []
+
+
+def settings_of_points(points: list[Run]) -> list[dict[str, Any]]:
+    """Returns for each point the value of every key that one of them overrides: its own, or the task's default."""
+    keys = dict.fromkeys(key for point in points for key in point.overrides)
+    defaults = {key: sides.get("default") for point in points for key, sides in point.changes.items()}
+    return [{key: point.overrides.get(key, defaults.get(key)) for key in keys} for point in points]
+
+
+def forget_queue() -> None:
+    """Lets SLURM be asked anew."""
+    _states_of.cache_clear()
+
+
+@functools.cache
+def _states_of(job_id: int) -> dict[int | None, str]:
+    return job_states(job_id)
+
+
+def _fault_of(record: Any) -> str | None:
+    """Returns what a record lacks to be understood."""
+    if not isinstance(record, dict):
+        return "it holds no keys"
+    wrong = [key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind)]
+    if wrong:
+        return f"{', '.join(wrong)} missing or of the wrong type"
+    return next((f"{key}={record[key]!r}" for key, values in CHOICES.items() if record[key] not in values), None)
+
+
+def _state_of_sweep(own: State, points: "Counter[State]") -> State:
+    """Returns how a sweep stands, by its own record and its points'.
+
+    The process that runs a sweep here closes its record; jobs of a cluster leave that to whoever waits for them.
+    """
+    under_way: tuple[State, ...] = ("running", "queued")
+    for state in under_way:
+        if points[state]:
+            return state
+    if own != "interrupted" or not points:
+        return own
+    return "failed" if points["failed"] else "finished" if set(points) == {"finished"} else own
+
+
+def _overrides_of_points(points: list[Run]) -> dict[str, Any]:
+    """Returns what a sweep's points override, by key: the value, or a list of values where they differ."""
+    found: dict[str, list[Any]] = {}
+    for settings in settings_of_points([point for point in points if point.record]):
+        for key, value in settings.items():
+            if value not in found.setdefault(key, []):
+                found[key].append(value)
+    return {key: values if len(values) > 1 else values[0] for key, values in found.items()}
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads to itself.
+        return False
+
+
+def _leading_number(name: str) -> tuple[int, str]:
+    digits = re.match(r"\d*", name)
+    assert digits is not None
+    return int(digits[0] or 0), name
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else ""

@@ -1,0 +1,81 @@
+"""A new project works from the first minute."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from common.cli.new import Kind, tidy, write_project
+from common.errors import ConfigError
+
+KINDS = get_args(Kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_runs_passes_its_tests_and_is_clean(in_copy: Any, copy_of_repository: Path, kind: str, root: Path) -> None:
+    cache = Path(__file__).resolve().parents[2] / ".mypy_cache"
+    if (
+        cache.is_dir() and not (copy_of_repository / ".mypy_cache").exists()
+    ):  # Spares a minute of reading torch's types.
+        shutil.copytree(cache, copy_of_repository / ".mypy_cache")
+    project = f"brand_new_{kind}"
+    made = in_copy("-m", "common.cli", "new", project, "--kind", kind)
+    assert made.status == 0, made.err
+    place = f"projects/{project}"
+    for words in (
+        ["-m", "pytest", place, "-q", "-n", "0", "-p", "no:cacheprovider"],
+        ["-m", "ruff", "check", place],
+        ["-m", "ruff", "format", "--check", place],
+        ["-m", "mypy", place],
+    ):
+        said = in_copy(*words)
+        assert said.status == 0, said.out + said.err
+    again = in_copy("-m", "common.cli", "new", project, "--kind", kind)
+    assert again.status == 2
+    assert "nothing is overwritten" in again.err
+
+
+@pytest.mark.parametrize("name", ["My-First", "1st", "class", "a/b", "..", "", "x" * 31])
+def test_a_name_that_no_package_can_have_is_refused(ai_research: Any, name: str) -> None:
+    said = ai_research("new", name, "--kind", "dl")
+    assert said.status == 2
+    assert "cannot be a project's name" in said.err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_placeholder_is_left(tmp_path: Path, kind: Any) -> None:
+    written = write_project(tmp_path / "two_moons", kind)
+    assert all("__project__" not in path.read_text().lower() for path in written)
+    assert {path.relative_to(tmp_path / "two_moons").as_posix() for path in written} >= {"__init__.py", "train.py"}
+    assert "TwoMoons" in "".join(path.read_text() for path in written)
+    with pytest.raises(FileExistsError):
+        write_project(tmp_path / "two_moons", kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["x", "a_" * 14 + "b", "y" * 30])
+def test_style_is_clean_whatever_the_names_length(tmp_path: Path, kind: Any, name: str) -> None:
+    """In a copy of the repository's settings, where ruff finds them."""
+    repository = Path(__file__).resolve().parents[2]
+    shutil.copy(repository / "pyproject.toml", tmp_path / "pyproject.toml")
+    (tmp_path / "common").symlink_to(repository / "common")  # Known as the repository's own by being there.
+    (tmp_path / "projects").mkdir()
+    shutil.copy(repository / "projects" / "__init__.py", tmp_path / "projects" / "__init__.py")
+    folder = tmp_path / "projects" / name
+    write_project(folder, kind)
+    tidy(folder)
+    for words in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *words, "--no-cache", str(folder)]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
+
+
+def test_a_folder_that_exists_is_left_alone() -> None:
+    from common.cli.new import new_folder
+
+    with pytest.raises(ConfigError, match="exists already"):
+        new_folder("classify_mnist")
