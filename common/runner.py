@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 from hydra_zen import ZenStore, zen
 from omegaconf import DictConfig
 
+from common.check.problem import Problem
 from common.errors import ConfigError, report_errors
 from common.launch import preflight
 from common.store import store_configs
@@ -52,7 +53,8 @@ class BaseTaskRunner(ABC):
             sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
             declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
-            preflight.check_command(declared, sys.argv[1:])
+            if not preflight.check_command(declared, cls.check_subtask, sys.argv[1:]):
+                return
             zen(cls.run_subtask, pre_call=cls.prepare_subtask).hydra_main(
                 config_path=str(get_absolute_project_path()), config_name="config", version_base="1.3"
             )
@@ -78,6 +80,16 @@ class BaseTaskRunner(ABC):
     @classmethod  # noqa: B027  # An engine may have nothing to prepare.
     def prepare_subtask(cls, config: DictConfig) -> None:
         """Prepares the process before anything is built from a subtask's composed configuration."""
+
+    @classmethod
+    def check_subtask(cls, config: DictConfig, wrong_keys: set[str]) -> list[Problem]:  # noqa: ARG003  # Engines may.
+        """Returns what only the engine can see to be wrong with a composed and resolved configuration.
+
+        Args:
+            config: The configuration.
+            wrong_keys: What is known to be wrong with it.
+        """
+        return []
 
     @staticmethod
     @abstractmethod

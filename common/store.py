@@ -1,10 +1,11 @@
-"""Registers what both engines share: Hydra's settings, launchers and the sweeper, and each engine's loggers."""
+"""Registers what both engines share: Hydra's settings, launchers and sweepers, and each engine's loggers."""
 
 from hydra.conf import JobConf, SweepDir
 from hydra_zen import ZenStore
 
 from common.config import BaseHydraConfig
 from common.launch.local import LocalLauncherConfig
+from common.launch.optuna_sweep import OptunaSweeperConfig
 from common.launch.slurm import SlurmLauncherConfig
 from common.launch.sweep import GridSweeperConfig
 from common.run.log import JOB_LOGGING, QUIET_LOGGING
@@ -13,7 +14,7 @@ from common.utils.runner import get_project_name, get_task_name
 
 
 def store_configs(store: ZenStore) -> None:
-    """Registers the settings of Hydra itself, the launchers and the sweeper."""
+    """Registers the settings of Hydra itself, the launchers and the sweepers."""
     store_hydra(store)
 
 
@@ -29,6 +30,7 @@ def store_hydra(store: ZenStore) -> None:
     store(LocalLauncherConfig, group="hydra/launcher", name="local")
     store(SlurmLauncherConfig, group="hydra/launcher", name="slurm")
     store(GridSweeperConfig, group="hydra/sweeper", name="grid")
+    store(OptunaSweeperConfig, group="hydra/sweeper", name="optuna")
     store(JOB_LOGGING, group="hydra/job_logging", name="run")
     store(QUIET_LOGGING, group="hydra/hydra_logging", name="quiet")
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.check.keys import check_keys
 from common.check.problem import Problem
+from common.check.signatures import check_signatures
 from common.check.targets import check_logging, check_targets
 from common.check.values import check_values
 
@@ -63,6 +64,7 @@ def check_hydra(config: DictConfig, declared: Declared) -> list[Problem]:
 
 def _check_keys_and_values(tree: dict[str, Any], root_keys: frozenset[str], declared: Declared) -> list[Problem]:
     unknown = check_keys(tree, root_keys, declared.target_keys)
+    unknown += check_signatures(tree)
     told = {problem.key.rpartition(".")[0] for problem in unknown}  # Their configs refuse the same keys once more.
     return unknown + [problem for problem in check_values(tree) if problem.key not in told]
 

@@ -8,12 +8,14 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
+from common.check.problem import Problem
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.store import store_configs
 from common.dl.train import train
 from common.dl.utils.seed import seed_everything
+from common.dl.utils.shapes import check_shapes
 from common.runner import BaseTaskRunner
 
 
@@ -25,6 +27,11 @@ class DeepLearningTaskRunner(BaseTaskRunner):
         """Registers the trainer, networks, optimisers, schedulers and callbacks."""
         super().store_configs(store=store)
         store_configs(store)
+
+    @classmethod
+    def check_subtask(cls, config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+        """Returns a problem if the network does not fit the data."""
+        return check_shapes(config, wrong_keys)
 
     @classmethod
     def prepare_subtask(cls, config: DictConfig) -> None:

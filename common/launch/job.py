@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
-from common.launch.ranks import die_with_first_rank, further_ranks
+from common.launch.ranks import end_with_parent, further_ranks
 from common.run.choice import Choice, own_choice, read_record
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals
@@ -59,6 +60,7 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
         point: What to run, settled. Its command varies nothing: what its sweep varied stands in the folder's record.
         folder: The job's own folder.
     """
+    end_with_parent(signal.SIGTERM)
     point.own_overrides = read_record(folder)["overrides"]
     return run_job(context, task_function, point, own_choice(folder, point.launch()))
 
@@ -98,7 +100,7 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
         point: What to run, settled.
         folder: The run's folder.
     """
-    die_with_first_rank()
+    end_with_parent(signal.SIGKILL)
     with editable(point.config):
         point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
         own = copy.deepcopy(point.config)

@@ -1,80 +1,102 @@
-"""The local launcher: subtasks run in this process, one after the other."""
+"""The local launcher: subtasks run on this machine, by default in this process and one after the other.
 
-import logging
-from dataclasses import dataclass
+A sweep runs from a copy of the code, made before its first point. A grid's configurations are composed by then, and
+those of trials from what was read then: no YAML file is read later. What this process has imported stays as it is, what
+it imports later comes from the copy, and points that have processes of their own start from the copy. So an edit in
+mid-sweep reaches no point.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunStoppedError, message_of
+from common.launch.command import Command
 from common.launch.job import run_further_rank, run_job, run_own_job
-from common.launch.local_sweep import launch_sweep
-from common.launch.point import settled_points
+from common.launch.parallel import run_in_processes
+from common.launch.point import Composer, Point
 from common.launch.ranks import folder_of_first_rank
-from common.launch.resources import Resources
+from common.launch.resources import LocalResources, Resources
+from common.launch.run_sweep import run_sweep
+from common.launch.snapshot import FOLDER_NAME as CODE
+from common.launch.snapshot import imports_from
+from common.launch.sweep_folder import SweepFolder
 from common.run.choice import choose_folder, folder_of_job, newest_run
 from common.utils.misc import available_cpus
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
-class LocalLauncherConfig(Resources):
-    """Configures the local launcher; see `Resources`."""
+class LocalLauncherConfig(LocalResources):
+    """Configures the local launcher; see `Resources` and `LocalResources`."""
 
     _target_: str = "hydra_plugins.ai_research.local.LocalLauncher"
     _convert_: str = "all"
 
 
-def launch(
-    context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    points: list[list[str]],
-    resources: Resources,
-) -> list[JobReturn]:
-    """Runs every point of a command in this process.
-
-    Args:
-        context: Hydra's means to compose configurations.
-        task_function: Runs a composed configuration.
-        config: The command's configuration, without the values that are swept.
-        points: Each point's overrides.
-        resources: What a subtask may use.
+def launch(command: Command) -> list[JobReturn]:
+    """Runs every point of a command on this machine.
 
     Returns:
-        The points' results, in the same order.
+        The points' results, in the order of their indices.
 
     Raises:
         ConfigError: the configuration cannot be run on this machine; nothing was started.
         RunError: at least one point of a sweep failed; the others were finished first.
+        RunStoppedError: the command was asked to stop.
     """
-    composed = settled_points(context, config, points, resources.tasks_per_node)
-    if not composed:
-        return []
-    for point in composed:
+    command = replace(command, resources=_within_gpus(command.resources, command.config.config.device))
+    composer = Composer(command)
+    points = composer.examples()
+    for point in points:
         _check_device(point.config.config.device)
-    _limit_threads(resources)
-    first_rank_folder = folder_of_first_rank()
+    num_parallel = _count_parallel(command)
+    _limit_threads(command.resources, num_parallel, points[0].num_ranks)
+    if not command.search.swept:
+        return [_run_single(command, points[0])]
+    if num_parallel == 1 and points[0].num_ranks == 1:
+        return run_sweep(command, composer, partial(run_in_turn, command))
+    # Ranks, too, have a process for each point: they stay connected until it ends.
+    return run_sweep(command, composer, partial(run_in_processes, max_parallel=num_parallel))
+
+
+def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> None:
+    """Runs points in this process, one after the other.
+
+    Args:
+        command: What is asked for.
+        sweep: Holds the points' folders.
+        points: What to run.
+
+    Raises:
+        RunStoppedError: the sweep was asked to stop; the point that ran has saved.
+    """
+    with imports_from(sweep.folder / CODE):
+        for point in points:
+            choice = sweep.reserve(point)
+            if choice is None:
+                continue
+            result = run_job(command.context, command.task_function, point, choice)
+            if result.status == JobStatus.FAILED:
+                error = result._return_value
+                if isinstance(error, RunStoppedError):
+                    raise error
+                sweep.errors[point.index] = f"{type(error).__name__}: {error}"
+                print(message_of(error), flush=True)
+
+
+def _run_single(command: Command, point: Point) -> JobReturn:
+    """Runs a command that has one point, be it a plain run, a job that was chosen a folder for, or a further rank."""
+    first_rank_folder, own_folder = folder_of_first_rank(), folder_of_job()
     if first_rank_folder is not None:
-        return [run_further_rank(task_function, composed[0], first_rank_folder)]
-    own_folder = folder_of_job()
+        return run_further_rank(command.task_function, point, first_rank_folder)
     if own_folder is not None:
-        return [_result_of(run_own_job(context, task_function, composed[0], own_folder))]
-    wanted = Path(config.hydra.sweep.dir)
-    if composed[0].own_overrides:
-        return launch_sweep(context, task_function, composed, wanted)
-    launch_facts = composed[0].launch()
-    choice = choose_folder(
-        wanted, launch_facts, newest_run(wanted.parent, launch_facts), may_continue=composed[0].may_continue
-    )
-    return [_result_of(run_job(context, task_function, composed[0], choice))]
-
-
-def _result_of(result: JobReturn) -> JobReturn:
-    """Returns a job's result, or raises its error."""
+        result = run_own_job(command.context, command.task_function, point, own_folder)
+    else:
+        wanted, facts = Path(command.config.hydra.sweep.dir), point.launch()
+        choice = choose_folder(wanted, facts, newest_run(wanted.parent, facts), may_continue=point.may_continue)
+        result = run_job(command.context, command.task_function, point, choice)
     if result.status == JobStatus.FAILED:
         raise result._return_value
     return result
@@ -91,13 +113,36 @@ def _check_device(device: str) -> None:
             )
 
 
-def _limit_threads(resources: Resources) -> None:
+def _within_gpus(resources: Resources, device: str) -> Resources:
+    """Returns the resources with no more GPUs than this machine has."""
+    if device == "cpu" or not resources.gpus_per_node:
+        return resources
+    import torch
+
+    return replace(
+        resources, gpus_per_node=_capped("gpus_per_node", resources.gpus_per_node, torch.cuda.device_count())
+    )
+
+
+def _count_parallel(command: Command) -> int:
+    """Returns how many points share this machine: also where this process runs one of them."""
+    is_sweep = bool(command.search.swept) or folder_of_job() is not None
+    if not is_sweep or not isinstance(command.resources, LocalResources):
+        return 1
+    return _capped("max_parallel", command.resources.max_parallel, available_cpus())
+
+
+def _limit_threads(resources: Resources, num_parallel: int, num_ranks: int) -> None:
     """Gives torch as many threads as the subtask has CPUs."""
     import torch
 
-    available = available_cpus()
-    share = max(1, available // resources.tasks_per_node)
+    share = max(1, available_cpus() // (num_ranks * num_parallel))
     wanted = resources.cpus_per_task or share
-    if wanted > share:
-        print(f"hydra.launcher.cpus_per_task={wanted} is more than this machine grants: {share} used.")
-    torch.set_num_threads(min(wanted, share))
+    torch.set_num_threads(_capped("cpus_per_task", wanted, share))
+
+
+def _capped(field: str, wanted: int, granted: int) -> int:
+    """Returns a number of what a machine has, at most as large as is granted; says so where it is less than wanted."""
+    if wanted > granted:
+        print(f"hydra.launcher.{field}={wanted} is more than this machine grants: {granted} used.")
+    return min(wanted, granted)

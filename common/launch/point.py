@@ -1,16 +1,20 @@
 """One point of a command: a plain run, or one combination of a sweep's values."""
 
 import copy
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.utils import setup_globals
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
+from common.launch.command import Command
+from common.launch.resources import count_ranks
 from common.launch.settle import settle
-from common.launch.sweep import swept_keys
+from common.launch.sweep import Proposal
+from common.launch.variations import Variations
 from common.run.changes import changes_between, effective_overrides
 from common.run.choice import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
@@ -30,7 +34,9 @@ class Point:
         own_overrides: The overrides that the sweep varies, empty for a plain run.
         config: Its composed configuration.
         num_ranks: Processes that share its work.
-        data: What its components say of the data that is used, once settled.
+        code: Fingerprints of the code's files.
+        packages: Versions of the packages that can change a result.
+        data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
     """
 
@@ -39,34 +45,32 @@ class Point:
     own_overrides: list[str]
     config: DictConfig
     num_ranks: int
-    data: dict[str, Any] = field(default_factory=dict)
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    code: dict[str, str]
+    packages: dict[str, str]
+    data: dict[str, Any]
+    changes: dict[str, dict[str, Any]]
 
     @property
     def may_continue(self) -> bool:
         """Whether an earlier run of this point may be continued."""
         return bool(self.config.config.ckpt_path == CONTINUE)
 
-    def settle(self) -> None:
-        """Pins down what the configuration leaves to the surroundings."""
-        self.data = settle(self.config)
-
     def launch(self) -> Launch:
         """Returns what the point's folder will be chosen by."""
-        tree = self._tree()
         swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
         kind: Kind = "point" if self.own_overrides else "plain"
         return Launch(
             kind=kind,
-            identity=identity_of(tree, self.data, swept),
-            budget=budget_of(tree),
-            code=code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path()),
-            packages=package_versions(),
+            identity=identity_of(self._tree, self.data, swept),
+            budget=budget_of(self._tree),
+            code=self.code,
+            packages=self.packages,
             overrides=self.own_overrides,
             changes=self.changes,
             given=effective_overrides(self.overrides, self.changes),
         )
 
+    @functools.cached_property
     def _tree(self) -> dict[str, Any]:
         config = copy.deepcopy(self.config)
         resolve(config)
@@ -74,55 +78,62 @@ class Point:
         return {str(key): value for key, value in tree.items() if key != "hydra"}
 
 
-def settled_points(context: HydraContext, config: DictConfig, points: list[list[str]], num_ranks: int) -> list[Point]:
-    """Composes and settles the configurations of a command's points.
+class Composer:
+    """Composes and settles the points of a command, before anything starts.
 
     Args:
-        context: Hydra's means to compose configurations.
-        config: The command's configuration, without the values that are swept.
-        points: Each point's overrides.
-        num_ranks: Processes that share a point's work.
-
-    Returns:
-        The points; none if `config.preflight_only` asks for the checks alone, which were done before.
+        command: What is asked for.
     """
-    setup_globals()
-    swept = swept_keys(list(config.hydra.overrides.task))
-    composed = [compose_point(context, config, index, point, swept, num_ranks) for index, point in enumerate(points)]
-    if any(point.config.config.preflight_only for point in composed):
-        print(f"Preflight: {len(points)} configuration(s) checked, nothing wrong. Nothing was started.")
-        return []
-    defaults = _defaults(context, config)
-    for point in composed:
-        point.changes = changes_between(defaults, _plain(point.config))
-        point.settle()
-    return composed
 
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        loader = command.context.config_loader
+        self._variations = Variations(loader, lambda given: loader.load_sweep_config(command.config, given))
+        setup_globals()
+        self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
+        self._packages = package_versions()
+        self._composed: dict[tuple[int, tuple[str, ...]], Point] = {}
+        task = [line for line in command.config.hydra.overrides.task if line.lstrip("+").startswith("task=")]
+        self._defaults = _plain(self._variations.compose(task))
 
-def compose_point(
-    context: HydraContext, config: DictConfig, index: int, overrides: list[str], swept: list[str], num_ranks: int
-) -> Point:
-    """Composes the configuration of a point.
+    def points(self, proposals: Iterable[Proposal]) -> list[Point]:
+        """Returns points, ready to be launched; each is composed once.
 
-    Args:
-        context: Hydra's means to compose configurations.
-        config: The command's configuration, without the values that are swept.
-        index: The point's position in the sweep.
-        overrides: The point's overrides, those of Hydra itself left out.
-        swept: The keys that the sweep varies.
-        num_ranks: Processes that share the point's work.
-    """
-    composed = context.config_loader.load_sweep_config(config, overrides)
-    with editable(composed):
-        composed.hydra.job.num, composed.hydra.job.id = index, str(index)
-    own = [override for override in overrides if override.lstrip("+").partition("=")[0] in swept]
-    return Point(index, [*overrides, *composed.hydra.overrides.hydra], own, composed, num_ranks)
+        Raises:
+            ConfigError: what a configuration asks for is not there.
+        """
+        found = []
+        for proposal in proposals:
+            name = (proposal.index, tuple(proposal.overrides))
+            if name not in self._composed:
+                self._composed[name] = self._point(proposal)
+            found.append(self._composed[name])
+        return found
 
+    def examples(self) -> list[Point]:
+        """Returns the points that stand for all: for a plain run or a grid, all that there are."""
+        return self.points(Proposal(index, list(given)) for index, given in enumerate(self._command.search.examples))
 
-def _defaults(context: HydraContext, config: DictConfig) -> dict[str, Any]:
-    """Returns the configuration that the task has without overrides."""
-    task = [override for override in config.hydra.overrides.task if override.lstrip("+").startswith("task=")]
-    return _plain(context.config_loader.load_sweep_config(config, task))
+    def _point(self, proposal: Proposal) -> Point:
+        command = self._command
+        composed = self._variations.compose(proposal.overrides)
+        num_ranks = count_ranks(composed.config.device, command.resources)
+        with editable(composed):
+            composed.hydra.job.num, composed.hydra.job.id = proposal.index, str(proposal.index)
+            composed.hydra.launcher.tasks_per_node = num_ranks
+        swept = {key.lstrip("+") for key in command.search.swept}
+        changes = changes_between(self._defaults, _plain(composed))  # Before what they leave to the machine is settled.
+        return Point(
+            index=proposal.index,
+            overrides=[*proposal.overrides, *composed.hydra.overrides.hydra],
+            own_overrides=[line for line in proposal.overrides if line.lstrip("+").partition("=")[0] in swept],
+            config=composed,
+            num_ranks=num_ranks,
+            code=self._code,
+            packages=self._packages,
+            data=settle(composed),
+            changes=changes,
+        )
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

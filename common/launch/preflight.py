@@ -1,16 +1,17 @@
 """Checks a whole command before any of it starts: every point's configuration is composed and judged."""
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from hydra_zen import ZenStore
 from omegaconf import DictConfig, OmegaConf
@@ -19,39 +20,66 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from common.check import Declared, check_config, check_hydra
 from common.check.problem import Problem
 from common.check.tree import nodes
+from common.check.tree import resolve as resolve_target
 from common.errors import ConfigError
-from common.launch.sweep import expand_grid, parse_overrides
-from common.utils.hydra import origins, resolve
+from common.launch.search import search_of
+from common.launch.sweep import Search, parse_overrides, text_of
+from common.launch.variations import Variations
+from common.run.choice import folder_of_job
+from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name
 
+CheckSubtask = Callable[[DictConfig, set[str]], list[Problem]]
+"""Returns what only the engine can see, given a resolved configuration and the keys that are known to be wrong."""
 
-def check_command(declared: Declared, arguments: list[str]) -> None:
+
+def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: list[str]) -> bool:
     """Composes and checks every point of a command; commands that only show something are let through.
 
     Args:
         declared: What Python code declares, and a configuration may therefore contain.
+        check_subtask: Looks deeper; used for sweeps, and where checking is all that is asked for: in a plain run the
+            first step does it as soon.
         arguments: The command line, without the program's name.
+
+    Returns:
+        Whether the command is to be carried out.
 
     Raises:
         ConfigError: something is wrong; all of it is listed.
     """
     command = get_args_parser().parse_args(arguments)
     if command.help or command.hydra_help or command.cfg or command.info or command.shell_completion:
-        return
+        return True
     _check_header()
-    points = expand_grid(command.overrides)
-    points_by_problem: dict[Problem, list[list[str]]] = {}
-    for point, config in zip(points, _composed(points), strict=True):
-        origin_of = origins(config)
-        resolve(config)
-        problems = check_hydra(config.hydra, declared) or check_config(config, declared)
-        keys = {problem.key for problem in problems}
-        for problem in problems:
-            if origin_of.get(problem.key) not in keys:  # Otherwise it is told at its origin.
-                points_by_problem.setdefault(problem, []).append(point)
+    started = time.monotonic()
+    with _variations() as variations:
+        fixed = [text_of(one) for one in parse_overrides(command.overrides) if not one.is_sweep_override()]
+        base = variations.compose(_forced(fixed, variations))
+        resolve(base)
+        hydra_problems = check_hydra(base.hydra, declared)
+        if any(problem.key.startswith("hydra.sweeper") for problem in hydra_problems):  # Then nobody knows the points.
+            raise ConfigError(_describe({problem: [[]] for problem in hydra_problems}, 1, command.overrides))
+        search = search_of(base.hydra.sweeper, command.overrides)
+        is_only = OmegaConf.select(base, "config.preflight_only") is True
+        points_by_problem = dict.fromkeys(hydra_problems, search.examples)
+        with hydra_config(base):
+            for point in search.examples:
+                config = variations.compose_without_hydra(_forced(point, variations))
+                for problem in _problems_of(config, declared, check_subtask if search.swept or is_only else None):
+                    points_by_problem.setdefault(problem, []).append(point)
+    if not hydra_problems and folder_of_job() is None:
+        points_by_problem |= dict.fromkeys(_refused_by_launcher(base, search), search.examples)
+    num_points = len(search.examples)
     if points_by_problem:
-        raise ConfigError(_describe(points_by_problem, len(points), command.overrides))
+        raise ConfigError(_describe(points_by_problem, num_points, command.overrides))
+    if search.swept or is_only:
+        noun = "point" if num_points == 1 else "points"
+        print(
+            f"Preflight: {num_points} {noun} checked in {time.monotonic() - started:.1f} s, nothing wrong.", flush=True
+        )
+    return not is_only
 
 
 def declared_by(run_subtask: Callable[..., Any], store: ZenStore, allowed_targets: tuple[str, ...]) -> Declared:
@@ -88,8 +116,32 @@ def _check_header() -> None:
         raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
-def _composed(points: list[list[str]]) -> Iterable[DictConfig]:
-    """Yields each point's configuration.
+def _problems_of(config: DictConfig, declared: Declared, check_subtask: CheckSubtask | None) -> list[Problem]:
+    """Returns what is wrong with a point's configuration, which is resolved on the way."""
+    origin_of = origins(config)
+    OmegaConf.resolve(config)
+    problems = check_config(config, declared)
+    keys = {problem.key for problem in problems}
+    if check_subtask is not None:
+        problems = [*problems, *check_subtask(config, keys)]
+    return [problem for problem in problems if origin_of.get(problem.key) not in keys]  # It is told at its origin.
+
+
+def _refused_by_launcher(config: DictConfig, search: Search) -> list[Problem]:
+    """Returns what the launcher cannot give, if it can say so by now."""
+    launcher: Any = OmegaConf.to_container(config.hydra.launcher)
+    component: Any = resolve_target(launcher["_target_"])
+    fields = {key: value for key, value in launcher.items() if key[0] != "_"}
+    try:
+        component(**fields).check_request(str(config.hydra.job.name), search.num_points)
+    except ConfigError as error:
+        return [Problem("hydra.launcher", str(error))]
+    return []
+
+
+@contextmanager
+def _variations() -> Iterator[Variations]:
+    """Yields what composes the configurations of points.
 
     Raises:
         ConfigError: a YAML file cannot be read.
@@ -97,24 +149,23 @@ def _composed(points: list[list[str]]) -> Iterable[DictConfig]:
     with initialize_config_dir(
         config_dir=str(get_absolute_project_path()), job_name=get_task_name(), version_base="1.3"
     ):
-        loader = GlobalHydra.instance().config_loader()
-        for point in points:
-            overrides = [_forced(override, loader) for override in parse_overrides(point)]
-            try:
-                config = compose(config_name="config", overrides=overrides, return_hydra_config=True)
-            except yaml.YAMLError as error:
-                raise ConfigError(_describe_yaml_error(error)) from error
-            except ConfigCompositionException as error:
-                raise ConfigError(_describe_composition_error(error)) from error
-            yield config
+        composed = functools.partial(compose, "config", return_hydra_config=True)
+        try:
+            yield Variations(GlobalHydra.instance().config_loader(), lambda overrides: composed(overrides=overrides))
+        except yaml.YAMLError as error:
+            raise ConfigError(_describe_yaml_error(error)) from error
+        except ConfigCompositionException as error:
+            raise ConfigError(_describe_composition_error(error)) from error
 
 
-def _forced(override: Override, loader: ConfigLoader) -> str:
-    """Returns an override as one that composes even where its key does not exist, so that one check judges all keys."""
-    line = override.input_line
-    assert line is not None
-    is_group = bool(loader.get_group_options(override.key_or_group))
-    return line if is_group or override.is_delete() else "++" + line.lstrip("+")
+def _forced(point: list[str], variations: Variations) -> list[str]:
+    """Returns overrides that compose even where a key does not exist, so that one check judges all keys."""
+    return [
+        text_of(override)
+        if override.is_delete() or variations.is_group(override.key_or_group)
+        else "++" + text_of(override).lstrip("+")
+        for override in parse_overrides(point)
+    ]
 
 
 def _describe_yaml_error(error: yaml.YAMLError) -> str:

@@ -22,7 +22,9 @@ from common.errors import RunStoppedError
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
-FIRST_RANK_VARIABLE = "AI_RESEARCH_FIRST_RANK_PID"
+PARENT_VARIABLE = "AI_RESEARCH_PARENT_PID"
+"""Names the process that started this one, and without which it is not to go on."""
+
 GRACE_S = 15
 """How long the others may take to leave once one process is done or has failed."""
 
@@ -37,11 +39,12 @@ def folder_of_first_rank() -> Path | None:
     return Path(folder) if folder else None
 
 
-def die_with_first_rank() -> None:
-    """Lets the system end this process when the first rank ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(os.environ[FIRST_RANK_VARIABLE]):  # It ended before it could be asked for.
+def end_with_parent(number: signal.Signals) -> None:
+    """Lets the system send this process a signal when the one that started it ends, however that happens."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if sys.platform == "linux" and parent is not None:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != int(parent):  # It ended before it could be asked for.
             os._exit(1)
 
 
@@ -75,7 +78,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
 
 
 def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), FIRST_RANK_VARIABLE: str(os.getpid())}
+    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     environment = {**os.environ, **own}
     with (folder / f"rank_{rank}.log").open("ab") as output:
         return subprocess.Popen(

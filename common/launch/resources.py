@@ -4,6 +4,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from common.config import Device
+from common.errors import ConfigError
 from common.utils.beartype import ge, gt
 
 WEEK_MIN = 7 * 24 * 60
@@ -13,13 +15,14 @@ WEEK_MIN = 7 * 24 * 60
 class Resources:
     """What a task file may ask for, whichever launcher runs it.
 
-    The local launcher honours `cpus_per_task` and `tasks_per_node`; the other fields mean something to a cluster alone.
+    The local launcher honours `cpus_per_task`, `tasks_per_node` and `gpus_per_node`; the other fields mean something to
+    a cluster alone.
 
     Attributes:
         cpus_per_task: CPUs per process, for torch's threads and for data-loading workers. null: on this machine all
             that the process may use, on a cluster one.
         tasks_per_node: Processes (ranks) that share the work of a subtask.
-        gpus_per_node: GPUs; null: none asked for.
+        gpus_per_node: GPUs; null: none asked for. With `config.device=gpu` each has a process (rank) of its own.
         mem_gb: Memory in GB; null: the cluster's default.
         timeout_min: Minutes after which the cluster stops a job, which is then queued again and goes on.
         account: Whom the cluster charges; null: its default.
@@ -45,6 +48,18 @@ class Resources:
 
 
 @dataclass
+class LocalResources(Resources):
+    """What the local launcher is told besides.
+
+    Attributes:
+        max_parallel: Points of a sweep that run at the same time, each in its own process with its share of the CPUs;
+            1: one after the other, in this process.
+    """
+
+    max_parallel: Annotated[int, ge(1)] = 1
+
+
+@dataclass
 class SlurmResources(Resources):
     """What the slurm launcher is told besides.
 
@@ -66,3 +81,24 @@ class SlurmResources(Resources):
     def interpreter(self) -> str:
         """The command that runs Python in a job."""
         return self.python or sys.executable
+
+
+def count_ranks(device: Device, resources: Resources) -> int:
+    """Returns how many processes share the work of a subtask: on GPUs one for each.
+
+    Args:
+        device: Where the numbers are crunched.
+        resources: What is asked for.
+
+    Raises:
+        ConfigError: two numbers of processes are asked for.
+    """
+    num_gpus = resources.gpus_per_node
+    if device == "cpu" or not num_gpus:
+        return resources.tasks_per_node
+    if resources.tasks_per_node not in (1, num_gpus):
+        raise ConfigError(
+            f"hydra.launcher.tasks_per_node={resources.tasks_per_node} with hydra.launcher.gpus_per_node={num_gpus}: "
+            "each GPU has one process. Leave tasks_per_node out."
+        )
+    return num_gpus

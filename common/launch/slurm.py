@@ -4,24 +4,25 @@ In a job the same command runs again, in the folder that was chosen for it, and 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
+from common.errors import RunError
 from common.launch import local
-from common.launch.local_sweep import choose_sweep, finished_earlier
-from common.launch.point import Point, settled_points
+from common.launch.command import Command
+from common.launch.outcome import outcome_of
+from common.launch.point import Composer, Point
+from common.launch.progress import Job
 from common.launch.resources import SlurmResources
-from common.launch.slurm_batch import check_request, release, submit, write_job
-from common.launch.slurm_follow import Job, follow, how_to_follow
-from common.launch.snapshot import FOLDER_NAME, take_snapshot
+from common.launch.run_sweep import result_of, run_sweep
+from common.launch.slurm_batch import release, submit, write_job
+from common.launch.slurm_follow import follow, how_to_follow
+from common.launch.snapshot import FOLDER_NAME, snapshot_facts
+from common.launch.sweep_folder import SweepFolder
 from common.run.choice import Choice, choose_folder, folder_of_job, newest_run, read_record, write_record
-from common.run.folder import name_of_point
-from common.run.provenance import git_state
-from common.utils.misc import repository_path
-from common.utils.runner import get_absolute_project_path
 
 
 @dataclass
@@ -32,68 +33,60 @@ class SlurmLauncherConfig(SlurmResources):
     _convert_: str = "all"
 
 
-def launch(
-    context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    points: list[list[str]],
-    resources: SlurmResources,
-) -> list[JobReturn]:
+def launch(command: Command) -> list[JobReturn]:
     """Submits every point of a command and, unless `detach` is set, waits for the results.
 
-    Args:
-        context: Hydra's means to compose configurations.
-        task_function: Runs a composed configuration, in a job.
-        config: The command's configuration, without the values that are swept.
-        points: Each point's overrides.
-        resources: What is asked of the cluster.
+    Returns:
+        The points' results; nothing where they go on without this process.
 
     Raises:
-        ConfigError: the cluster cannot run this; nothing was submitted.
+        ConfigError: the points depend on each other, and nobody would wait for the first ones.
         RunError: at least one job failed.
     """
     if folder_of_job() is not None:
-        return local.launch(context, task_function, config, points, resources)
-    composed = settled_points(context, config, points, resources.tasks_per_node)
-    if not composed:
+        return local.launch(command)
+    composer = Composer(command)
+    points = composer.examples()
+    if command.search.swept:
+        return run_sweep(command, composer, partial(submit_batch, command))
+    (point,) = points
+    wanted, facts = Path(command.config.hydra.sweep.dir), point.launch()
+    choice = choose_folder(wanted, facts, newest_run(wanted.parent, facts), may_continue=point.may_continue)
+    job = _left_to_job(point, choice)
+    job_id = _submit(command, choice.folder, [job], snapshot_facts(choice.folder))
+    if _resources_of(command).detach:
+        print(how_to_follow(job_id, choice.folder))
         return []
-    name = str(config.hydra.job.name)
-    check_request(name, len(composed), resources)
-    folder, jobs, results = _reserve(composed, Path(config.hydra.sweep.dir))
-    if jobs:
-        job_id = _submit(folder, jobs, name, resources)
-        if resources.detach:
-            print(how_to_follow(job_id, folder))
-            return []
-        results |= follow(job_id, folder, jobs)
-    return [results[index] for index in sorted(results)]
+    failures = follow(job_id, choice.folder, [job])
+    if failures:
+        raise RunError(f"{failures[0]}\n  {choice.folder}; what it printed is in {choice.folder}/.slurm/.")
+    return [result_of(outcome_of(choice.folder, None))]
 
 
-def _reserve(points: list[Point], wanted: Path) -> tuple[Path, list[Job], dict[int, JobReturn]]:
-    """Chooses a folder for each point, and leaves it to the job.
+def submit_batch(command: Command, sweep: SweepFolder, points: list[Point]) -> None:
+    """Submits points of a sweep as one array and, unless `detach` is set, waits for them.
 
-    Returns:
-        The folder of the run or the sweep, what is to be submitted, and the results of points that are skipped.
+    Args:
+        command: What is asked for.
+        sweep: Holds the points' folders.
+        points: What to run.
     """
-    launches = [point.launch() for point in points]
-    if not points[0].own_overrides:
-        earlier = newest_run(wanted.parent, launches[0])
-        choice = choose_folder(wanted, launches[0], earlier, may_continue=points[0].may_continue)
-        return choice.folder, [_left_to_job(points[0], choice)], {}
-    sweep = choose_sweep(points, launches, wanted)
-    print(f"Sweep of {len(points)} points in {sweep.folder} ({sweep.reason}).")
-    jobs, results = [], {}
-    for point, facts in zip(points, launches, strict=True):
-        own = sweep.folder / name_of_point(point.index, len(points), point.own_overrides)
-        print(f"[{point.index + 1}/{len(points)}] {' '.join(point.own_overrides)}")
-        skipped = finished_earlier(point, facts, own)
-        if skipped is not None:
-            results[point.index] = skipped
-            continue
-        choice = choose_folder(own, facts, own if own.is_dir() else None, may_continue=point.may_continue)
-        jobs.append(_left_to_job(point, choice))
-    sweep.lock.release()
-    return sweep.folder, jobs, results
+    choices = [(point, sweep.reserve(point)) for point in points]
+    jobs = [_left_to_job(point, choice) for point, choice in choices if choice is not None]
+    if not jobs:
+        return
+    job_id = _submit(command, sweep.folder, jobs, sweep.facts)
+    sweep.is_left = True  # Whatever ends this process from here on: the jobs go on.
+    if _resources_of(command).detach:
+        print(how_to_follow(job_id, sweep.folder))
+        return
+    sweep.errors |= follow(job_id, sweep.folder, jobs)
+    sweep.is_left = False
+
+
+def _resources_of(command: Command) -> SlurmResources:
+    assert isinstance(command.resources, SlurmResources)
+    return command.resources
 
 
 def _left_to_job(point: Point, choice: Choice) -> Job:
@@ -102,15 +95,16 @@ def _left_to_job(point: Point, choice: Choice) -> Job:
     return Job(point, choice.folder)
 
 
-def _submit(folder: Path, jobs: list[Job], name: str, resources: SlurmResources) -> int:
-    """Submits the jobs, from a copy of the code as it is now; returns the job's number."""
-    record = {"git": git_state(repository_path()), "snapshot": take_snapshot(folder, get_absolute_project_path())}
-    script = write_job(folder, [job.point for job in jobs], [job.folder for job in jobs], name, resources)
+def _submit(command: Command, folder: Path, jobs: list[Job], code_facts: dict[str, Any]) -> int:
+    """Submits jobs that run from the copy of the code; returns the job's number."""
+    name = str(command.config.hydra.job.name)
+    points, folders = [job.point for job in jobs], [job.folder for job in jobs]
+    script = write_job(folder, points, folders, name, _resources_of(command))
     job_id = submit(script)  # Held back: what a job writes must not be overwritten from here.
     tasks = {job.folder: task if len(jobs) > 1 else None for task, job in enumerate(jobs)}
     for own, task in {folder: None, **tasks}.items():
         slurm = {"job_id": job_id, "task": task}
-        write_record(own, read_record(own) | record | {"status": "queued", "slurm": slurm})
+        write_record(own, read_record(own) | code_facts | {"status": "queued", "slurm": slurm})
     release(job_id)
     print(f"Submitted job {job_id}, {len(jobs)} task(s), from the copy of the code in {folder / FOLDER_NAME}.")
     return job_id

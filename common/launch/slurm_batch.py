@@ -1,19 +1,15 @@
 """What SLURM is given: one script for a plain run or for all points of a sweep, and a command for each of them."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from common.errors import ConfigError, RunStoppedError
 from common.launch.point import Point
 from common.launch.resources import SlurmResources
 from common.launch.snapshot import FOLDER_NAME as CODE
-from common.run.choice import JOB_VARIABLE
-from common.utils.misc import repository_path
-from common.utils.runner import get_absolute_project_path
+from common.launch.snapshot import program_in, variables_of_job
 
 FOLDER_NAME = ".slurm"
 
@@ -57,14 +53,9 @@ def write_job(folder: Path, points: list[Point], folders: list[Path], name: str,
 
 def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
     """Returns the shell lines that run a point from the snapshot, in its own folder."""
-    program = code / get_absolute_project_path().relative_to(repository_path()) / Path(sys.argv[0]).name
-    variables = {
-        "AI_RESEARCH_PATH": os.environ["AI_RESEARCH_PATH"],
-        "PYTHONPATH": str(code),
-        JOB_VARIABLE: str(own_folder),
-    }
+    variables = variables_of_job(own_folder, code)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    command = f"exec {resources.interpreter} {shlex.join([str(program), *point.overrides])}"
+    command = f"exec {resources.interpreter} {shlex.join([str(program_in(code)), *point.overrides])}"
     return "\n".join([f"cd {shlex.quote(str(Path.cwd()))}", *exports, command, ""])
 
 
@@ -88,7 +79,7 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),
         time=resources.timeout_min,
-        cpus_per_task=(resources.cpus_per_task or 1) * resources.tasks_per_node,
+        cpus_per_task=(resources.cpus_per_task or 1) * max(resources.tasks_per_node, resources.gpus_per_node or 0),
         gpus_per_node=resources.gpus_per_node,
         mem=None if resources.mem_gb is None else f"{round(1024 * resources.mem_gb)}M",
         account=resources.account,

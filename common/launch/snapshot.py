@@ -1,12 +1,19 @@
-"""A copy of the code as it is when jobs are submitted: what runs later is what was submitted."""
+"""A copy of the code as it is when jobs are submitted or a sweep begins: what runs later is what was there then."""
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from common.errors import ConfigError
+from common.run.choice import JOB_VARIABLE
+from common.run.provenance import git_state
 from common.utils.misc import repository_path
+from common.utils.runner import get_absolute_project_path
 
 FOLDER_NAME = ".code"
 
@@ -14,20 +21,23 @@ LARGEST_BYTES = 10_000_000
 """A larger file is data: it stays where it is."""
 
 
+def snapshot_facts(folder: Path) -> dict[str, Any]:
+    """Copies the code into a folder, and returns what the records of the jobs that run from it say of it."""
+    return {"git": git_state(repository_path()), "snapshot": take_snapshot(folder, get_absolute_project_path())}
+
+
 def take_snapshot(folder: Path, project: Path) -> str:
-    """Copies the repository's code: what git tracks or does not ignore, and the running project in any case.
+    """Copies the repository's code: what git tracks or does not ignore, and what runs in any case.
 
     Args:
-        folder: Gets the copy, as `.code/`.
+        folder: Gets the copy, as `.code/`; an older one is replaced.
         project: The running project's folder.
 
     Returns:
         The SHA-256 of all names and contents, which tells one state of the code from another.
-
-    Raises:
-        ConfigError: the repository is no git work tree, so nobody can say what belongs to it.
     """
     digest = hashlib.sha256()
+    shutil.rmtree(folder / FOLDER_NAME, ignore_errors=True)
     for path in sorted(_files(project)):
         content = path.read_bytes()
         name = path.relative_to(repository_path())
@@ -39,18 +49,67 @@ def take_snapshot(folder: Path, project: Path) -> str:
     return digest.hexdigest()
 
 
+def program_in(code: Path) -> Path:
+    """Returns the running program's file in a copy of the code."""
+    return code / get_absolute_project_path().relative_to(repository_path()) / Path(sys.argv[0]).name
+
+
+def variables_of_job(own_folder: Path, code: Path) -> dict[str, str]:
+    """Returns the environment variables that make a command a job: it runs from a copy of the code, in its folder."""
+    searched = [str(code), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "AI_RESEARCH_PATH": os.environ["AI_RESEARCH_PATH"],
+        "PYTHONPATH": os.pathsep.join(searched),
+        JOB_VARIABLE: str(own_folder),
+    }
+
+
+@contextmanager
+def imports_from(code: Path) -> Iterator[None]:
+    """Lets this process import from a copy of the code what the block imports of the repository.
+
+    What was imported before stays as it is.
+
+    Args:
+        code: The copy.
+    """
+    _redirect_imports(repository_path(), code)
+    try:
+        yield
+    finally:
+        _redirect_imports(code, repository_path())
+
+
+def _redirect_imports(source: Path, target: Path) -> None:
+    """Replaces, wherever Python looks for modules, folders of one copy of the code by those of another."""
+    packages = [getattr(module, "__path__", None) for module in list(sys.modules.values())]
+    for places in [sys.path, *(package for package in packages if isinstance(package, list))]:
+        for index, place in enumerate(places):
+            if place == str(source) or place.startswith(f"{source}{os.sep}"):
+                moved = target / Path(place).relative_to(source)
+                places[index] = str(moved) if moved.is_dir() else place
+
+
 def _files(project: Path) -> set[Path]:
+    """Returns what belongs to the code; without git (an image, an unpacked archive) that is what runs."""
     root = repository_path()
+    found = _listed_by_git(root)
+    for folder in (root / "common", root / "hydra_plugins", root / "projects" / "__init__.py", project):
+        if folder.is_relative_to(root):
+            found |= {path for path in [folder, *folder.rglob("*")] if "__pycache__" not in path.parts}
+    return {path for path in found if path.is_file() and path.stat().st_size <= LARGEST_BYTES}
+
+
+def _listed_by_git(root: Path) -> set[Path]:
+    """Returns what git tracks or does not ignore; nothing where there is no git, or no work tree."""
+    if shutil.which("git") is None:
+        return set()
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
         check=False,
     )
-    if listed.returncode != 0:
-        raise ConfigError(f"{root} is not a git work tree ({listed.stderr.strip()}), and jobs run from a copy of one.")
-    found = {root / name for name in listed.stdout.split("\0") if name}
-    if project.is_relative_to(root):
-        found |= {path for path in project.rglob("*") if "__pycache__" not in path.parts}
-    return {path for path in found if path.is_file() and path.stat().st_size <= LARGEST_BYTES}
+    return {root / name for name in listed.stdout.split("\0") if name}

@@ -6,6 +6,7 @@ What a launch finds in an earlier run's `provenance.json` decides; the lock make
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -190,9 +191,41 @@ def new_folder(wanted: Path, launch: Launch, reason: str) -> Choice:
 
 def newest_run(parent: Path, launch: Launch) -> Path | None:
     """Returns the newest earlier run of the same kind and identity below a folder."""
-    records = ((folder, record) for folder, record in _runs(parent) if record["kind"] == launch.kind)
-    same = [(record["created_ns"], folder) for folder, record in records if record["identity"] == launch.identity]
-    return max(same)[1] if same else None
+    return next(iter(runs_of(parent, launch)), None)
+
+
+def runs_of(parent: Path, launch: Launch, name: str | None = None) -> list[Path]:
+    """Returns the earlier runs of the same kind and identity below a folder, the newest first.
+
+    Args:
+        parent: Holds the runs' folders.
+        launch: What is launched.
+        name: Only folders that were made under this name; those made later under it have a number appended.
+    """
+    found = all_runs(parent) if name is None else all_runs(parent, f"{name}*")
+    same = [
+        (record["created_ns"], folder)
+        for folder, record in found
+        if (record["kind"], record["identity"]) == (launch.kind, launch.identity)
+        and (name is None or re.fullmatch(r"(_\d+)?", folder.name.removeprefix(name)))
+    ]
+    return [folder for _, folder in sorted(same, reverse=True)]
+
+
+def is_finished(folder: Path, launch: Launch) -> bool:
+    """Returns whether an earlier run has done all that is asked for."""
+    record = read_record(folder)
+    return bool(record["status"] == "finished" and not is_larger_budget(launch.budget, record["budget"]))
+
+
+def take_over(folder: Path, launch: Launch) -> Choice | None:
+    """Locks and returns an earlier sweep's folder, whatever its state, unless somebody still works on it."""
+    record = read_record(folder)
+    lock = FolderLock(folder)
+    if is_in_queue(record) or not lock.acquire():
+        return None
+    record |= {"budget": launch.budget, "code": launch.code, "packages": launch.packages}
+    return Choice(folder, lock, f"going on in {folder.name}, whose finished points are skipped", record)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -206,9 +239,9 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     write_text_atomically(folder / FILE_NAME, json.dumps(record, indent=2, default=str) + "\n")
 
 
-def _runs(parent: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def all_runs(parent: Path, pattern: str = "[!.]*") -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yields the runs directly below a folder; what is no run, or is damaged, is passed over."""
-    for path in parent.glob(f"[!.]*/{FILE_NAME}"):
+    for path in parent.glob(f"{pattern}/{FILE_NAME}"):
         try:
             record = read_record(path.parent)
         except (OSError, ValueError):

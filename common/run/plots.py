@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 NUM_IMAGE_COLUMNS = 10
 WRONG_COLOR = "#c0392b"
 STAGES = ("train", "val", "test")
+LOG_SPREAD = 20
+"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
 
 def plot_curves(folder: Path) -> list[Path]:
@@ -86,6 +88,38 @@ def save_lines(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], x
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)
+
+
+def plot_sweep(path: Path, values: Mapping[str, Sequence[str]], results: Sequence[float]) -> None:
+    """Draws the result of a sweep's points over each key that was swept.
+
+    Args:
+        path: The PNG file to write.
+        values: For each key its value at each point, as text.
+        results: Each point's result.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 * len(values), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(values), squeeze=False, sharey=True)[0]
+    for axes, (key, texts) in zip(panels, values.items(), strict=True):
+        numbers = _numbers(texts)
+        axes.plot(numbers or texts, results, "o", color="#2471a3")
+        if numbers and min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_SPREAD:
+            axes.set_xscale("log")
+        axes.set_xlabel(key)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("result")
+    _save(figure, path)
+
+
+def _numbers(texts: Sequence[str]) -> list[float] | None:
+    """Returns texts as numbers, or None if one is none."""
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        return None
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def _curve(rows: Sequence[dict[str, float]], column: str) -> tuple[list[float], list[float]]:

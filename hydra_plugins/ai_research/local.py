@@ -8,18 +8,23 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from common.errors import ConfigError
+from common.launch.command import Command
 from common.launch.local import launch
-from common.launch.resources import Resources
+from common.launch.resources import LocalResources, Resources
+from common.launch.sweep import Search
 
 
 class LocalLauncher(Launcher):
-    """Runs subtasks in this process, one after the other."""
+    """Runs subtasks on this machine."""
+
+    resources: Resources
 
     def __init__(self, **fields: Any) -> None:
-        """Takes the fields of `Resources`."""
-        self.resources = Resources(**fields)
+        """Takes the fields of `LocalResources`."""
+        self.resources = LocalResources(**fields)
 
-    __init__.__annotations__ = Resources.__init__.__annotations__  # Values are judged by them.
+    __init__.__annotations__ = LocalResources.__init__.__annotations__  # Values are judged by them.
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed."""
@@ -27,7 +32,17 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
         self.config = config
 
+    def check_request(self, name: str, num_points: int) -> None:
+        """Does nothing: what is more than this machine has is capped."""
+
+    def command(self, search: Search) -> Command:
+        """Returns what is asked for, given what chooses the points."""
+        return Command(self.hydra_context, self.task_function, self.config, search, self.resources)
+
+    def run(self, search: Search) -> Sequence[JobReturn]:
+        """Runs the points that a search chooses."""
+        return launch(self.command(search))
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs the points given by their overrides."""
-        points = [list(overrides) for overrides in job_overrides]
-        return launch(self.hydra_context, self.task_function, self.config, points, self.resources)
+        """Refuses Hydra's own sweepers, which hand over their points by this method, in one piece."""
+        raise ConfigError("Use hydra/sweeper=grid or hydra/sweeper=optuna: the launchers know no other sweeper.")

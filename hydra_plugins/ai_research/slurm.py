@@ -7,6 +7,8 @@ from hydra.core.utils import JobReturn
 
 from common.launch.resources import SlurmResources
 from common.launch.slurm import launch
+from common.launch.slurm_batch import check_request
+from common.launch.sweep import Search
 from hydra_plugins.ai_research.local import LocalLauncher
 
 
@@ -21,7 +23,10 @@ class SlurmLauncher(LocalLauncher):
 
     __init__.__annotations__ = SlurmResources.__init__.__annotations__  # Values are judged by them.
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submits the points given by their overrides."""
-        points = [list(overrides) for overrides in job_overrides]
-        return launch(self.hydra_context, self.task_function, self.config, points, self.resources)
+    def check_request(self, name: str, num_points: int) -> None:
+        """Asks SLURM whether it could ever run such jobs."""
+        check_request(name, num_points, self.resources)
+
+    def run(self, search: Search) -> Sequence[JobReturn]:
+        """Submits the points that a search chooses."""
+        return launch(self.command(search))

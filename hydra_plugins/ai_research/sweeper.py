@@ -1,4 +1,4 @@
-"""Hydra finds sweepers only below `hydra_plugins`; the work is in `common/launch/sweep.py`."""
+"""Hydra finds sweepers only below `hydra_plugins`; the work is in `common/launch`."""
 
 from typing import Any
 
@@ -8,18 +8,31 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.launch.sweep import expand_grid
+from common.launch.optuna_sweep import OptunaFields
+from common.launch.search import search_of
+from hydra_plugins.ai_research.local import LocalLauncher
 
 
 class GridSweeper(Sweeper):
-    """Launches every point of a grid. Unlike Hydra's own, it writes nothing before the run's folder is chosen."""
+    """Runs every point of a grid. Unlike Hydra's own, it writes nothing before the sweep's folder is chosen."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed, and builds the launcher."""
+        self.node = config.hydra.sweeper
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Runs all points and returns their results."""
-        return self.launcher.launch(expand_grid(arguments), initial_job_idx=0)
+        assert isinstance(self.launcher, LocalLauncher)
+        return self.launcher.run(search_of(self.node, arguments))
+
+
+class OptunaSweeper(GridSweeper):
+    """Runs trials that Optuna chooses."""
+
+    def __init__(self, **fields: Any) -> None:
+        """Takes the fields of `OptunaFields`, which are read from the configuration."""
+
+    __init__.__annotations__ = OptunaFields.__init__.__annotations__  # Values are judged by them.

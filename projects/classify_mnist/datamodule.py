@@ -110,6 +110,11 @@ class MNISTDataModule(BaseDataModule):
         self.datasets.val = InMemoryDataset(images[val], labels[val])
         self.datasets.test = InMemoryDataset(*test)
 
+    def example_batch(self) -> Any:
+        """Returns two black images."""
+        images = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8)
+        return self.transform_batch((images, torch.zeros(2, dtype=torch.long)), "train")
+
     def transform_batch(self, batch: Any, split: Split) -> Any:
         """Normalises the images of a batch."""
         images, labels = batch

@@ -90,6 +90,10 @@ class OscillatorDataModule(BaseDataModule):
         """Returns the source and a fingerprint of the file."""
         return {"source": "simulation", "fingerprint": fingerprint_files([self.config.file])}
 
+    def example_batch(self) -> Any:
+        """Returns two forces and positions at rest."""
+        return torch.zeros(2, self.config.length, 1), torch.zeros(2, self.config.length, 1)
+
     def setup(self, stage: str | None = None) -> None:
         """Reads the file.
 

@@ -105,6 +105,17 @@ def test_a_missing_value_is_told_with_both_remedies(cli, make_project) -> None:
     )
 
 
+def test_a_call_that_lacks_an_argument_is_told(cli, make_project) -> None:
+    project = make_project(
+        mine=f"{TASK}    callbacks:\n      mine: {{_target_: pytorch_lightning.callbacks.EarlyStopping}}\n"
+    )
+    outcome = cli("task=mine", project=project)
+    assert outcome.status == 2
+    assert "callbacks.mine.monitor is missing: pytorch_lightning.callbacks.early_stopping.EarlyStopping needs it." in (
+        outcome.err
+    )
+
+
 def test_a_task_that_chooses_no_data_module_is_told(cli, make_project) -> None:
     outcome = cli(
         "task=mine", project=make_project(mine=TASK.replace("      - override /datamodule: classify_mnist\n", ""))
@@ -135,5 +146,5 @@ def test_a_combination_that_a_config_refuses_is_told(cli) -> None:
 def test_preflight_only_starts_nothing(cli, root: Path) -> None:
     outcome = cli("task=fnn", "config.preflight_only=true", "config.seed=0,1,2")
     assert outcome.status == 0
-    assert "3 configuration(s) checked" in outcome.out
+    assert "3 points checked" in outcome.out
     assert list(root.rglob("*")) == []

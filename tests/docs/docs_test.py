@@ -145,6 +145,10 @@ def test_path_exists(document: str, word: str) -> None:
     made_later = {
         "WANDB_KEY.txt",
         "rank_1.log",
+        "sweep.csv",
+        "sweep.png",
+        "console.log",
+        "optuna.log",
         "decision.png",
         "data/two_moons/mlp/",
         "projects/two_moons/",

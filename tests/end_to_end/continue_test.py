@@ -162,7 +162,10 @@ def test_a_sweep_that_was_stopped_continues_in_its_folder(launch, at_step, tmp_p
     continued = launch(*swept)
     assert continued.status == 0, continued.output
     assert "finished earlier, skipped" in continued.output
-    assert [path.name for path in sorted(folder.iterdir()) if path.is_dir()] == ["0_config.seed=0", "1_config.seed=1"]
+    assert [path.name for path in sorted(folder.glob("[!.]*")) if path.is_dir()] == [
+        "0_config.seed=0",
+        "1_config.seed=1",
+    ]
     assert (folder / "0_config.seed=0" / "metrics.csv").read_text() == metrics
     assert len(list(folder.parent.iterdir())) == 1
 

@@ -3,6 +3,7 @@
 Tasks are found on the disk, so that a new one is tested by being there.
 """
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -37,10 +38,13 @@ SOURCES = {"classify_mnist": "digits", "oscillator_pred": "simulation"}
 METRICS = {"classify_mnist": ("loss", "accuracy"), "oscillator_pred": ("loss",)}
 TEST_METRICS = {"classify_mnist": (), "oscillator_pred": ("nrmse", "baseline_nrmse")}
 
+SEARCHES = ("mlp_beluga",)
+"""Tasks that are sweeps by themselves, and leave a folder of another kind."""
+
 TASKS = sorted(
     (path.parents[1].name, path.stem)
     for path in REPOSITORY.glob("projects/*/task/*.yaml")
-    if path.parents[1].name in PROJECTS
+    if path.parents[1].name in PROJECTS and path.stem not in SEARCHES
 )
 
 SHORTENED = ("trainer.max_epochs=2", "trainer.log_every_n_steps=10", "litmodule.config.wandb_train_log_interval=50")
@@ -62,6 +66,31 @@ def project_of(run: Any) -> str:
 
 def test_there_are_tasks_to_test() -> None:
     assert {"fnn", "mlp", "cdam_fnn", "cdam_lstm", "cdam_mamba2", "cgam_lstm", "dit"} <= {task for _, task in TASKS}
+
+
+def test_search_for_a_cluster_runs_here_too(command: Callable[..., Any]) -> None:
+    """Its launcher is another, it has no GPU, and two trials are enough: all else is as on the cluster."""
+    here = ("hydra/launcher=local", "config.device=cpu", "hydra.sweeper.n_trials=2", "logger=none")
+    finished = command("mlp_beluga", *here, "trainer.max_epochs=1")
+    assert finished.status == 0, finished.output
+    (sweep,) = finished.root.glob("data/classify_mnist/mlp_beluga/*")
+    records = [json.loads(path.read_text()) for path in sorted(sweep.glob("[0-9]*/provenance.json"))]
+    rates = [float(record["overrides"][0].removeprefix("litmodule.optimizer.lr=")) for record in records]
+    assert [record["status"] for record in records] == ["finished", "finished"]
+    assert rates[0] != rates[1]
+    assert all(1e-4 <= rate <= 1e-1 for rate in rates)
+    assert (sweep / "sweep.png").is_file()
+
+
+def test_search_for_a_cluster_is_what_the_specification_says() -> None:
+    text = (REPOSITORY / "projects" / "classify_mnist" / "task" / "mlp_beluga.yaml").read_text()
+    task = yaml.safe_load(text)
+    assert {"override /hydra/launcher": "slurm"} in task["defaults"]
+    assert {"override /hydra/sweeper": "optuna"} in task["defaults"]
+    assert task["hydra"]["launcher"]["python"].startswith("apptainer exec --nv ")
+    sweeper = task["hydra"]["sweeper"]
+    assert (sweeper["sampler"], sweeper["n_trials"]) == ("random", 10)
+    assert sweeper["params"] == {"litmodule.optimizer.lr": "tag(log, interval(1e-4, 1e-1))"}
 
 
 def test_run_leaves_hydras_files(run: Any) -> None:

@@ -1,72 +1,15 @@
 """The local launcher: where outputs go, sweeps, failing runs, and settings that are settled before the start."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
-from hydra_zen import ZenStore
-from omegaconf import MISSING
 
-from common.config import BaseSubtaskConfig
 from common.errors import ConfigError
+from common.launch.resources import Resources, count_ranks
 from common.launch.sweep import expand_grid, swept_keys
-from common.runner import BaseTaskRunner
-from common.utils.hydra_zen import generate_config
-
-
-@dataclass
-class NumberConfig:
-    """Configures nothing but a number."""
-
-    value: float = 1.0
-
-
-@dataclass
-class TinyTaskConfig:
-    """The primary configuration of a runner without an engine."""
-
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"task": MISSING}])
-    config: Any = MISSING
-    number: float = 1.0
-    free: Any = field(default_factory=dict)
-
-
-class TinyRunner(BaseTaskRunner):
-    """Inverts a number, so that 0 fails."""
-
-    seen: list[float]
-
-    @classmethod
-    def store_configs(cls, store: ZenStore) -> None:
-        super().store_configs(store=store)
-        store(TinyTaskConfig(config=generate_config(BaseSubtaskConfig)), name="config")
-
-    @staticmethod
-    def run_subtask(config: BaseSubtaskConfig, number: float, free: Any) -> float:
-        TinyRunner.seen.append(number)
-        (Path(config.output_dir) / "result.txt").write_text(str(1 / number))
-        return 1 / number
-
-
-@pytest.fixture(autouse=True)
-def seen() -> list[float]:
-    TinyRunner.seen = []
-    return TinyRunner.seen
-
-
-@pytest.fixture
-def run(cli, make_project) -> Any:
-    project = make_project(tiny="# @package _global_\nnumber: 2\n")
-    return lambda *arguments: cli("task=tiny", *arguments, project=project, runner=TinyRunner)
-
-
-@pytest.fixture
-def outputs(root: Path) -> Any:
-    return lambda: sorted((root / "data" / "scratch_project" / "tiny").glob("*"))
 
 
 def status_of(folder: Path) -> tuple[str, str | None]:
@@ -80,7 +23,7 @@ def status_of_sweep(folder: Path) -> str:
 
 
 def points_of(sweep: Path) -> list[Path]:
-    return sorted(path for path in sweep.iterdir() if path.is_dir())
+    return sorted(path for path in sweep.glob("[!.]*") if path.is_dir())
 
 
 def test_a_single_run_lies_directly_in_its_folder(run, outputs) -> None:
@@ -129,7 +72,8 @@ def test_a_sweep_names_only_what_is_swept(run, outputs) -> None:
 def test_a_failing_point_exits_1_and_the_others_finish(run, outputs, seen: list[float]) -> None:
     outcome = run("number=1,0,4")
     assert outcome.status == 1
-    assert "1 of 3 points failed: numbers 1." in outcome.err
+    assert "1 of 3 points failed" in outcome.err
+    assert "1: number=0: ZeroDivisionError: " in outcome.err
     (folder,) = outputs()
     assert seen == [1, 0, 4]
     assert [status_of(point)[0] for point in points_of(folder)] == ["finished", "failed", "finished"]
@@ -195,6 +139,15 @@ def test_torch_gets_as_many_threads_as_the_subtask_has_cpus(run, monkeypatch: py
     outcome = run("hydra.launcher.cpus_per_task=8")
     assert torch.get_num_threads() == 3
     assert "hydra.launcher.cpus_per_task=8 is more than this machine grants: 3 used." in outcome.out
+
+
+def test_each_gpu_has_a_process() -> None:
+    assert count_ranks("gpu", Resources(gpus_per_node=2)) == 2
+    assert count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=2)) == 2
+    assert count_ranks("cpu", Resources(gpus_per_node=2)) == 1
+    assert count_ranks("gpu", Resources(tasks_per_node=3)) == 3
+    with pytest.raises(ConfigError, match="each GPU has one process"):
+        count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=3))
 
 
 def test_unset_the_root_is_the_repository(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

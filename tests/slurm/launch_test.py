@@ -64,7 +64,7 @@ def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginN
     folder = login.folder("fnn")
     points = sorted(path for path in folder.glob("[0-9]_*"))
     assert [record_of(point)["status"] for point in points] == ["finished", "finished", "failed", "finished"]
-    assert "1 of 4 jobs failed" in printed
+    assert "1 of 4 points failed" in printed
     assert "litmodule.optimizer.lr=1e+38: " in printed
     assert str(points[2]) in printed
     assert record_of(folder)["status"] == "failed"
@@ -180,3 +180,25 @@ def test_what_the_cluster_cannot_give_is_said_before_anything_is_submitted(login
     status, printed = login.run("fnn", *SHORT, "hydra.launcher.cpus_per_task=1000")
     assert status == 2, printed
     assert login.folders("fnn") == []
+
+
+def test_preflight_tells_what_the_cluster_cannot_give_among_all_other_mistakes(login: LoginNode) -> None:
+    """Fifty points, of which none is submitted."""
+    status, printed = login.run(
+        "fnn",
+        "hydra.launcher.mem_gb=100000",
+        "litmodule.optimizer.lrr=0.1",
+        "config.seed=" + ",".join(map(str, range(24))) + ",many",
+        "litmodule.nnmodule.config.input_size=784,700",
+        "litmodule.nnmodule.config.output_size=???",
+    )
+    assert status == 2, printed
+    assert login.folders("fnn") == []
+    for mistake in (
+        "SLURM cannot run such a job: ",
+        "No configuration declares the key litmodule.optimizer.lrr.",
+        "config.seed='many' is not allowed",
+        "litmodule.nnmodule.config.output_size is missing",
+    ):
+        assert mistake in printed
+    assert printed.count("at the point config.seed=many") == 2

@@ -142,6 +142,13 @@ class BaseDataModule(LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Fills `self.datasets`."""
 
+    def example_batch(self) -> Any:
+        """Returns a small batch of the shapes and types that the network will get, made up without reading any data.
+
+        With it, the preflight of a sweep sees whether a network fits the data. None: it cannot.
+        """
+        return None
+
     def transform_batch(self, batch: Any, split: Split) -> Any:
         """Turns a batch, already on its device, into what the network takes: normalisation, augmentation.
 

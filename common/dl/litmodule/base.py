@@ -114,6 +114,14 @@ class BaseLitModule(LightningModule, ABC):
             torchmetrics that were updated. In training a metric's value of the batch is what to return.
         """
 
+    def try_batch(self, batch: Any) -> None:
+        """Takes a batch as the first training step would, to see whether everything fits.
+
+        Args:
+            batch: What the data module serves.
+        """
+        self.step(batch, 0)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Computes the loss of a training batch; None lets Lightning skip the step."""
         self.stage = "train"

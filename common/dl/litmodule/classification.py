@@ -41,6 +41,8 @@ class BaseClassificationLitModule(BaseLitModule):
     Accuracy is the fraction of all samples that are right (`MulticlassAccuracy` with micro averaging).
     """
 
+    config: BaseClassificationLitModuleConfig
+
     def __init__(
         self,
         config: BaseClassificationLitModuleConfig,
@@ -55,6 +57,17 @@ class BaseClassificationLitModule(BaseLitModule):
                 for stage in ("train_", "val_", "test_")  # nn.Module has attributes train and eval of its own.
             }
         )
+
+    def try_batch(self, batch: Sequence[Tensor]) -> None:
+        """Takes a batch as the first training step would.
+
+        Raises:
+            ValueError: the network does not give a score for each class.
+        """
+        num_scores, num_classes = self.compute_logits(batch[0]).shape[1], self.config.num_classes
+        if num_scores != num_classes:
+            raise ValueError(f"it gives {num_scores} scores for litmodule.config.num_classes={num_classes}")
+        super().try_batch(batch)
 
     def step(self, batch: Sequence[Tensor], batch_idx: int) -> Mapping[str, Any]:
         """Computes loss and accuracy.
