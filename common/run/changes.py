@@ -15,14 +15,14 @@ def changes_between(defaults: Mapping[str, Any], tree: Mapping[str, Any]) -> dic
         tree: The configuration, in plain containers.
 
     Returns:
-        By dotted key `default` and `value`; the one that has no such key is left out.
+        By dotted key `default` and `value`; the one that has no such key is left out. A key that is null on one side
+        and missing on the other makes no difference.
     """
     before, after = flattened(defaults), flattened(tree)
     changed: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys([*before, *after]):
         sides = {name: side[key] for name, side in (("default", before), ("value", after)) if key in side}
-        is_changed = len(sides) == 1 or before[key] != after[key]
-        if is_changed and not is_below(key, RUNS_OWN_KEYS):
+        if before.get(key) != after.get(key) and not is_below(key, RUNS_OWN_KEYS):
             changed[key] = sides
     return changed
 

@@ -10,7 +10,11 @@ import pytest
 from common.run.changes import changes_between, effective_overrides, flattened
 
 DEFAULTS = {"m": {"lr": 0.1, "sizes": [1, 2], "old": 1}, "config": {"output_dir": "a", "seed": 0}, "hydra": {"x": 1}}
-CHANGED = {"m": {"lr": 0.2, "sizes": [1, 3], "new": None}, "config": {"output_dir": "b", "seed": 0}, "hydra": {"x": 2}}
+CHANGED = {
+    "m": {"lr": 0.2, "sizes": [1, 3], "new": 5, "null": None},
+    "config": {"output_dir": "b", "seed": 0},
+    "hydra": {"x": 2},
+}
 
 
 def test_what_differs_with_both_sides_but_for_a_runs_own_keys() -> None:
@@ -18,7 +22,7 @@ def test_what_differs_with_both_sides_but_for_a_runs_own_keys() -> None:
         "m.lr": {"default": 0.1, "value": 0.2},
         "m.sizes": {"default": [1, 2], "value": [1, 3]},
         "m.old": {"default": 1},
-        "m.new": {"value": None},
+        "m.new": {"value": 5},
     }
 
 
