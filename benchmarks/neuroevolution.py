@@ -37,11 +37,12 @@ SLOW = ("evotorch", "sync_vector_env")
 NUM_SLOW_TURNS = 2
 BOUNDS = (
     ("ours_numba", "evosax", 3),
-    ("ours_numba", "evosax_fitness", 3),
+    ("ours_numba", "evosax_fitness", None),
     ("ours_numba", "evotorch", 100),
     ("ours_numpy", "sync_vector_env", 15),
+    ("ours_numba", "sync_vector_env", None),
 )
-"""Who must be how many times as fast as whom."""
+"""Who must be how many times as fast as whom, where a bound is set."""
 
 ENVIRONMENTS = ("Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")
 SCALING = (64, 256, 1024, 4096, 8192)
@@ -192,10 +193,11 @@ def report(title: str, turns: dict[str, list[Turn]], *, is_judged: bool) -> bool
             continue
         ratio = ratio_of(turns, name, other, lambda turn: turn.rate)
         wall = ratio_of(turns, name, other, lambda turn: turn.steps / turn.seconds)
-        verdict = "" if not is_judged else "pass" if ratio >= bound else "FAIL"
-        passed &= verdict != "FAIL"
-        label = f"{name} / {other}"
-        print(f"  {label:32}{ratio:8.1f} by CPU{wall:8.1f} by the clock   bound >= {bound}  {verdict}", flush=True)
+        verdict = ""
+        if is_judged and bound is not None:
+            verdict = f"   bound >= {bound}: {'pass' if ratio >= bound else 'FAIL'}"
+            passed &= ratio >= bound
+        print(f"  {name + ' / ' + other:32}{ratio:8.1f} by CPU{wall:8.1f} by the clock{verdict}", flush=True)
     return passed
 
 
@@ -228,7 +230,7 @@ def main() -> None:
         for environment in ENVIRONMENTS:
             drawn = save_populations(Path(scratch), environment, SIZE, 1)
             results[environment] = race(names[:3], environment, drawn, arguments)
-            passed &= report(f"{environment}, population {SIZE}, as drawn", results[environment], is_judged=False)
+            report(f"{environment}, population {SIZE}, as drawn", results[environment], is_judged=False)
         for size in SCALING:
             drawn = save_populations(Path(scratch), "CartPole-v1", size, 1)
             names = ("ours_numba", "ours_numpy", *peers[1:2])

@@ -5,7 +5,6 @@ folder, keeps the record and logs; the others write what they have to say to `ra
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import RunStoppedError
+from common.run import stop
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ GRACE_S = 15
 
 POLL_S = 0.5
 
-_PR_SET_PDEATHSIG = 1
-
 
 def folder_of_first_rank() -> Path | None:
     """Returns the run's folder if this process is a further rank, started by the first one."""
@@ -40,12 +38,10 @@ def folder_of_first_rank() -> Path | None:
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Lets the system send this process a signal when the one that started it ends, however that happens."""
+    """Lets this process end by a signal with the one that started it, if that says so in the environment."""
     parent = os.environ.get(PARENT_VARIABLE)
-    if sys.platform == "linux" and parent is not None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != int(parent):  # It ended before it could be asked for.
-            os._exit(1)
+    if parent is not None:
+        stop.end_with(int(parent), number)
 
 
 @contextmanager

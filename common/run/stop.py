@@ -3,8 +3,10 @@
 A handler that saved by itself would save in the middle of a step and, with several ranks, on one of them alone.
 """
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +15,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that ask a run to save and leave: from a person, a scheduler, or a machine that shuts down."""
 
 SECOND_INTERRUPT_STATUS = 130
+
+_PR_SET_PDEATHSIG = 1
 
 _received: list[signal.Signals] = []
 
@@ -45,6 +49,29 @@ def ignore_signals() -> None:
     """Lets this process ignore the stop signals: for workers, which leave when the process they serve does."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def serve(parent: int) -> None:
+    """Makes this process a worker of another: it ignores the stop signals, and ends with that one.
+
+    Args:
+        parent: The id of the process that started this one.
+    """
+    ignore_signals()
+    end_with(parent, signal.SIGKILL)
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Lets the system send this process a signal when the one that started it ends, however that happens.
+
+    Args:
+        parent: The id of the process that started this one.
+        number: The signal.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # It ended before it could be asked for.
+            os._exit(1)
 
 
 def _set_flag(number: int, _frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ Kovacic and Brennan 2011, "The Duffing equation", chapter 1.
 Axes: N oscillators; L steps; S sinusoids of a force.
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ def _mapping(num_processes: int) -> Iterator[Any]:
         yield map
         return
     # Forked, a process would inherit torch's threads in a state in which they may hang.
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=stop.ignore_signals) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(num_processes, context, initializer=stop.serve, initargs=(os.getpid(),)) as pool:
         yield pool.map
 
 

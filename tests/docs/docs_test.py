@@ -150,6 +150,7 @@ def test_path_exists(document: str, word: str) -> None:
         "console.log",
         "optuna.log",
         "decision.png",
+        "timings.csv",
         "data/two_moons/mlp/",
         "projects/two_moons/",
         *tutorial,

@@ -13,6 +13,7 @@ import torch
 from common.ne.evolution import Evolution
 from tests.end_to_end.conftest import ONE_CPU
 from tests.end_to_end.continue_test import Crash, chaos_module, without_time
+from tests.ne.conftest import same
 
 PROJECT = "ne_control_score"
 SHORT = (
@@ -57,12 +58,6 @@ def in_generation(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[]
         monkeypatch.setattr(Evolution, "_evaluate", evaluate)
 
     return plan
-
-
-def same(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
-    return torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else bool(ours == theirs)
 
 
 def champion_of(run: Any) -> dict[str, Any]:
@@ -126,8 +121,6 @@ def test_a_larger_budget_continues_and_equals_a_straight_run(launch, peaceful) -
 def test_the_first_budget_that_is_spent_ends_the_run(launch) -> None:
     run = launch("config.target_fitness=5")
     assert [row["step"] for row in run.metrics] == [0, 1]
-    run = launch("config.target_fitness=5", "config.num_minutes=1e-9", "config.ckpt_path=null", "config.seed=1")
-    assert run.status == 0, run.output
 
 
 @pytest.mark.slow
@@ -146,8 +139,8 @@ def test_chaos(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ("logger=none", "config.num_generations=30", "config.target_fitness=null", ONE_CPU)
     settings += ("population.config.size=64", "config.num_validation_episodes=30")
     rng, draw = random.Random(1), random.Random(0).random
-    rng.randint = lambda low, high: 2  # type: ignore[method-assign]
+    rng.randint = lambda low, high: 1  # type: ignore[method-assign]  # One kill.
     rng.random = lambda: 0.6 * draw()  # type: ignore[method-assign]
     (outcome,) = chaos.chaos(chaos.Task("cartpole_dynamic", settings, project=PROJECT), 1, rng)
     assert outcome.problems == []
-    assert len(outcome.kills) == 2
+    assert len(outcome.kills) == 1

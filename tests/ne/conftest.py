@@ -1,5 +1,6 @@
 """Builds populations and evaluators as a run does: from what the store registers."""
 
+import io
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra_zen import ZenStore, instantiate
 from omegaconf import OmegaConf
 
@@ -14,6 +16,7 @@ from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
 from common.ne.population.actor import Actors, ActorsConfig
 from common.ne.population.networks.base import BaseNetworks
 from common.ne.population.spaces import Spaces
+from common.utils.hydra_zen import destructure
 from projects.ne_control_score.train import TaskRunner
 from tests.conftest import REPOSITORY
 
@@ -21,12 +24,15 @@ NETWORKS = ("feedforward", "recurrent", "dynamic")
 ALGORITHMS = ("simple_ga", "tournament", "openai_es", "snes", "pgpe", "cma_es")
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> ZenStore:
+@pytest.fixture(scope="session")
+def store() -> ZenStore:
     """Everything that a neuroevolution task picks from."""
     script = REPOSITORY / "projects" / "ne_control_score" / "train.py"
-    monkeypatch.setattr(sys, "argv", [str(script), "task=cartpole"])
-    return TaskRunner.handle_configs()
+    store = ZenStore(overwrite_ok=True)(to_config=destructure)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), "task=cartpole"])
+        TaskRunner.store_configs(store=store)
+    return store
 
 
 @pytest.fixture
@@ -57,3 +63,21 @@ def box_spaces(num_inputs: int = 3, low: float = -2.0, high: float = 6.0) -> Spa
     """Returns spaces with one number as action."""
     infinite = np.full(num_inputs, np.inf)
     return Spaces(-infinite, infinite, "box", (), (), np.array([low]), np.array([high]))
+
+
+def stored(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns a state as a checkpoint gives it back."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    return bool(ours == theirs)

@@ -1,13 +1,11 @@
 """What a generation does, for every algorithm with every network and every kind of action."""
 
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hydra_zen import instantiate
 
 from common.errors import ConfigError
@@ -18,7 +16,7 @@ from common.ne.evolve import evolve
 from common.ne.population.actor import Actors, ActorsConfig
 from common.ne.utils.ranks import Ranks
 from common.ne.utils.wandb_run import NoRun
-from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of
+from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
 
 KINDS = tuple(kind for kind in ACTION_SPACES if kind != "binary")
@@ -59,24 +57,6 @@ def combinations() -> list[tuple[str, str, str]]:
     pairs = [(algorithm, kind) for algorithm in ALGORITHMS for kind in NETWORKS]
     pairs = [pair for pair in pairs if pair[1] != "dynamic" or pair[0] in ("simple_ga", "tournament")]
     return [(*pair, KINDS[index % len(KINDS)]) for index, pair in enumerate(pairs)]
-
-
-def stored(state: dict[str, Any]) -> dict[str, Any]:
-    """Returns a state as a checkpoint gives it back."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-    return loaded
-
-
-def same(ours: Any, theirs: Any) -> bool:
-    """Whether two states are equal to the last bit."""
-    if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, torch.Tensor):
-        return torch.equal(ours, theirs)
-    return bool(ours == theirs)
 
 
 @pytest.mark.parametrize(("algorithm", "kind", "action"), combinations())

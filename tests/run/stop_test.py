@@ -2,10 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from common.run import stop
+from common.run.lock import process_start_time
 
 
 @pytest.mark.parametrize("number", stop.SIGNALS)
@@ -41,3 +45,21 @@ def test_workers_ignore_the_signals(cli_in_subprocess) -> None:
         "print('still here')"
     )
     assert cli_in_subprocess(code, script="-c").out == "still here\n"
+
+
+def test_worker_ends_with_the_process_that_it_serves() -> None:
+    worker = "import os, time; from common.run import stop; stop.serve(os.getppid()); print('ready', flush=True); "
+    starter = (
+        "import os, signal, subprocess, sys\n"
+        f"words = [sys.executable, '-c', {worker + 'time.sleep(600)'!r}]\n"
+        "process = subprocess.Popen(words, stdout=subprocess.PIPE)\n"
+        "process.stdout.readline()\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)"
+    )
+    ended = subprocess.run([sys.executable, "-c", starter], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGUSR2, ended.stderr
+    deadline = time.monotonic() + 30
+    while process_start_time(int(ended.stdout)) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -29,7 +29,7 @@ def everything_installed(tmp_path: Path) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    for name in (*HIDDEN_PACKAGES, "sklearn", "tensorboard", "rich", "diffusers"):
+    for name in (*HIDDEN_PACKAGES, *NEUROEVOLUTION, "sklearn", "tensorboard", "rich", "diffusers"):
         try:
             version(name)
         except PackageNotFoundError:

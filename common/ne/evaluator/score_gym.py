@@ -82,9 +82,8 @@ class ScoreGym(BaseEvaluator):
         import gymnasium
 
         config = node.config
-        _check_name(config.environment)
-        config.backend = _choose_backend(config.environment, config.backend)
         cls(ScoreGymConfig(config.environment))._make()
+        config.backend = _choose_backend(config.environment, config.backend)
         return {"environment": config.environment, "gymnasium": gymnasium.__version__}
 
     @cached_property
@@ -134,8 +133,14 @@ class ScoreGym(BaseEvaluator):
         return self._compiled
 
     def _make(self, **settings: Any) -> Any:
+        """Makes the environment.
+
+        Raises:
+            ConfigError: there is none of this name, its module may not be named, or it cannot be made.
+        """
         import gymnasium
 
+        _check_name(self.config.environment)
         try:
             return gymnasium.make(self.config.environment, **settings)
         except Exception as error:  # Anybody's code; a missing package is the usual cause.
@@ -145,16 +150,21 @@ class ScoreGym(BaseEvaluator):
 
 
 def _check_name(name: str) -> None:
-    """Checks that gymnasium knows an environment.
+    """Checks that gymnasium knows an environment, or that it is a project's: naming a module imports it.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: neither.
     """
     import gymnasium
 
     module, _, _ = name.rpartition(":")
-    if module or name in gymnasium.registry:
+    if name in gymnasium.registry or module.startswith("projects."):
         return
+    if module:
+        raise ConfigError(
+            f"evaluator.config.environment={name!r}: a configuration may name the modules of projects alone. Import "
+            f"{module} in the project's train.py, and name the environment without it."
+        )
     meant = nearest(name, gymnasium.registry)
     hint = f" Did you mean {meant}?" if meant else ""
     raise ConfigError(

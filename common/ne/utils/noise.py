@@ -15,9 +15,7 @@ from jaxtyping import UInt64
 
 from common.utils.beartype import shape_checked
 
-Purpose = Literal[
-    "initial", "mutation", "selection", "sampling", "training", "validation", "test", "recording", "center"
-]
+Purpose = Literal["initial", "mutation", "selection", "sampling", "training", "validation", "test", "recording"]
 """What random numbers are for; two purposes never share any."""
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

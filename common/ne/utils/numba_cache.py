@@ -5,6 +5,7 @@ files whose functions are compiled into it.
 """
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,4 +25,13 @@ def use_cache_for(sources: list[Path]) -> None:
     if CACHE_VARIABLE not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         settings: Any = numba.config
-        settings.CACHE_DIR = str(base / "ai_research" / "numba" / fingerprint_files(sources))
+        settings.CACHE_DIR = str(_writable(base / "ai_research") / "numba" / fingerprint_files(sources))
+
+
+def _writable(folder: Path) -> Path:
+    """Returns a folder or, where a container's user has no home to write to, one that lasts as long as the process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp())
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp())

@@ -131,6 +131,27 @@ def test_individuals_mirror_each_other_and_an_odd_one_is_the_mean(name: str, sta
     np.testing.assert_array_equal(offsets[8], 0.0)
 
 
+def test_pgpe_learns_nothing_from_the_odd_one(start: Start) -> None:
+    centers = []
+    for size in (8, 9):
+        algorithm = start("pgpe", size)
+        algorithm.ask(0)
+        algorithm.tell(np.arange(float(size)) ** 2 % 7)
+        centers.append(algorithm.center())
+    np.testing.assert_array_equal(centers[0], centers[1])
+
+
+def test_pgpe_changes_its_noise_by_a_bounded_share(start: Start) -> None:
+    algorithm = start("pgpe", sigma_lr=1e6, max_sigma_change=0.1)
+    before = algorithm.metrics()["sigma"]
+    for generation in range(5):
+        told(algorithm, range(generation, generation + 1))
+        after = algorithm.metrics()["sigma"]
+        assert after != before
+        assert 0.9 * before - 1e-12 <= after <= 1.1 * before + 1e-12
+        before = after
+
+
 def test_openai_es_shrinks_its_noise_to_a_limit(start: Start) -> None:
     algorithm = start("openai_es", sigma=1.0, sigma_decay=0.5, min_sigma=0.2)
     told(algorithm, range(2))

@@ -175,8 +175,15 @@ def test_an_unknown_environment_is_refused_with_the_nearest_name() -> None:
         ConfigError, match=r"'CartPol-v1': gymnasium has no such environment. Did you mean CartPole-v1\?"
     ):
         settled("CartPol-v1")
-    with pytest.raises(ConfigError, match="'no_such_module:X-v0' cannot be made: "):
-        settled("no_such_module:X-v0")
+    with pytest.raises(ConfigError, match=r"'projects\.no_such_module:X-v0' cannot be made: "):
+        settled("projects.no_such_module:X-v0")
+
+
+def test_only_modules_of_projects_may_be_named() -> None:
+    with pytest.raises(ConfigError, match="'antigravity:X-v0': a configuration may name the modules of projects alone"):
+        settled("antigravity:X-v0")
+    with pytest.raises(ConfigError, match="may name the modules of projects alone"):
+        evaluator_of("antigravity:X-v0").spaces  # noqa: B018  # As a champion's file may say.
 
 
 def test_networks_without_a_compiled_form_are_refused(make_actors, monkeypatch: pytest.MonkeyPatch) -> None:

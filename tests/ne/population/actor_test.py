@@ -1,16 +1,13 @@
 """How actors see observations, and how outputs become actions."""
 
-import io
-
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces as gym
 
 from common.errors import ConfigError
 from common.ne.population.actor import network_inputs
 from common.ne.population.spaces import Spaces, spaces_of
-from tests.ne.conftest import NETWORKS, box_spaces
+from tests.ne.conftest import NETWORKS, box_spaces, stored
 from tests.ne.environments import ACTION_SPACES
 
 OBSERVATIONS = gym.Box(-1, 1, (3,))
@@ -90,10 +87,7 @@ def test_standardized_observations_follow_all_that_was_seen(make_actors) -> None
 def test_state_can_be_stored_safely_and_restored(make_actors, kind: str) -> None:
     actors, other = make_actors(kind, box_spaces(), seed=1), make_actors(kind, box_spaces(), seed=2)
     actors.take_up(np.array([4]), np.ones((1, 3)), np.full((1, 3), 2.0))
-    buffer = io.BytesIO()
-    torch.save(actors.state_dict(), buffer)
-    buffer.seek(0)
-    other.load_state_dict(torch.load(buffer, weights_only=True))
+    other.load_state_dict(stored(actors.state_dict()))
     assert all(np.array_equal(array, other.arrays[name]) for name, array in actors.arrays.items())
     assert other.statistics.count == 4
     np.testing.assert_array_equal(other.statistics.std, actors.statistics.std)

@@ -49,21 +49,22 @@ class MountainCarContinuous(Physics):
         self, states: Float64[np.ndarray, "n 3"], actions: Float32[np.ndarray, "n 1"]
     ) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """See `Physics`."""
-        position, velocity, is_first = states.T
-        action = actions[:, 0]
-
-        def rounded(numbers: np.ndarray) -> np.ndarray:
-            return np.where(is_first == 1, numbers, numbers.astype(np.float32))
-
-        pull = GRAVITY * np.cos(rounded(3 * position))
+        position, velocity, first = states.T
+        action, is_later = actions[:, 0], first == 0
+        pull = GRAVITY * np.cos(_rounded(3 * position, is_later))
         # An action out of bounds is clipped to a Python float, which leaves the sum in float64.
         inside = action * np.float32(POWER) - pull.astype(np.float32)
         outside = np.where(action > 0, POWER, -POWER) - pull
         push = np.where(np.abs(action) > 1, outside, inside)
-        velocity = np.clip(rounded(velocity + rounded(push)), -MAX_SPEED, MAX_SPEED)
-        position = np.clip(rounded(position + velocity), MIN_POSITION, MAX_POSITION)
+        velocity = np.clip(_rounded(velocity + _rounded(push, is_later), is_later), -MAX_SPEED, MAX_SPEED)
+        position = np.clip(_rounded(position + velocity, is_later), MIN_POSITION, MAX_POSITION)
         velocity = np.where((position == MIN_POSITION) & (velocity < 0), 0.0, velocity)
         terminated = (position >= GOAL_POSITION) & (velocity >= 0)
         rewards = np.where(terminated, GOAL_REWARD, 0.0) - np.square(action.astype(np.float64)) * ACTION_COST
         following = np.stack((position, velocity, np.zeros_like(position))).astype(np.float32).astype(np.float64)
         return following.T, rewards, terminated
+
+
+def _rounded(numbers: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Returns numbers of which some are rounded to float32."""
+    return np.where(where, numbers.astype(np.float32), numbers)
