@@ -24,6 +24,7 @@ from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from
 from common.launch.sweep_folder import SweepFolder
 from common.run.choice import choose_folder, folder_of_job, newest_run
+from common.run.stop import is_stop_requested, name_of_stop, stop_on_signals
 from common.utils.misc import available_cpus
 
 
@@ -72,8 +73,10 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
     Raises:
         RunStoppedError: the sweep was asked to stop; the point that ran has saved.
     """
-    with imports_from(sweep.folder / CODE):
+    with stop_on_signals(), imports_from(sweep.folder / CODE):
         for point in points:
+            if is_stop_requested():  # After the last moment at which a run would have noticed.
+                raise RunStoppedError(f"Stopped by {name_of_stop()} between two points. The same command continues.")
             choice = sweep.reserve(point)
             if choice is None:
                 continue

@@ -33,8 +33,13 @@ def name_of_stop() -> str:
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Lets the stop signals set the flag while the block runs; the handlers before are put back."""
-    _received.clear()
+    """Lets the stop signals set the flag while the block runs; then the handlers before are back, and it is cleared.
+
+    Within another such block this one changes nothing: the flag is the outer one's.
+    """
+    if signal.getsignal(SIGNALS[0]) is _set_flag:
+        yield
+        return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         signal.signal(number, _set_flag)
@@ -43,6 +48,7 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _received.clear()
 
 
 def ignore_signals() -> None:

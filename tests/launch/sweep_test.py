@@ -131,6 +131,21 @@ def test_results_are_drawn_over_each_swept_key(run, outputs) -> None:
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
+def test_signal_that_no_run_noticed_starts_no_further_point(run, outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def signal_at_one(path: Path, text: str) -> int:
+        if text == "1.0":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return len(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", signal_at_one)
+        outcome = run("number=1,4")
+    assert outcome.status == 75
+    assert "Stopped by SIGTERM between two points. The same command continues." in outcome.err
+    (sweep,) = outputs()
+    assert [row["status"] for row in table_of(sweep)] == ["finished", "not started"]
+
+
 def test_stopped_sweep_says_what_was_not_started(run, outputs, monkeypatch: pytest.MonkeyPatch) -> None:
     from common.errors import RunStoppedError
 

@@ -23,6 +23,14 @@ def test_a_signal_sets_the_flag_and_no_more(number: signal.Signals) -> None:
     assert signal.getsignal(number) == before
 
 
+def test_the_flag_goes_with_the_outermost_block() -> None:
+    with stop.stop_on_signals():
+        with stop.stop_on_signals():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.is_stop_requested()
+    assert not stop.is_stop_requested()
+
+
 def test_a_second_interrupt_leaves_at_once(cli_in_subprocess) -> None:
     code = (
         "import os, signal; from common.run import stop\n"

@@ -41,9 +41,12 @@ def number_of_job(login: LoginNode) -> str:
 
 
 def start_now(login: LoginNode, job: str) -> None:
-    """Spares the two minutes that SLURM lets a job wait that was queued again."""
+    """Spares most of the two minutes that SLURM lets a job wait that was queued again.
+
+    Started within the second in which it was queued, it would be refused: that is when its credential was revoked.
+    """
     wait_for(lambda: login.slurm("squeue", "-h", "-j", job, "-o", "%T %r") == "PENDING BeginTime")
-    login.slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    login.slurm("scontrol", "update", f"JobId={job}", "StartTime=now+3")
 
 
 def test_task_runs_as_a_job_with_the_cpus_asked_for(login: LoginNode) -> None:
@@ -68,6 +71,19 @@ def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginN
     assert "litmodule.optimizer.lr=1e+38: " in printed
     assert str(points[2]) in printed
     assert record_of(folder)["status"] == "failed"
+
+
+def test_search_that_is_shipped_runs_on_the_cluster(login: LoginNode) -> None:
+    own = ("account=null", "mem_gb=1", "gpus_per_node=null", "setup=[]", "python=null")
+    overrides = [f"hydra.launcher.{setting}" for setting in own]
+    status, printed = login.run(
+        "mlp_beluga", *SHORT, *overrides, "config.device=cpu", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2"
+    )
+    assert status == 0, printed
+    records = [record_of(point) for point in login.folder("mlp_beluga").glob("[0-9]*_*")]
+    assert [record["status"] for record in records] == ["finished", "finished"]
+    assert len({record["slurm"]["job_id"] for record in records}) == 1
+    assert len({record["result"] for record in records}) == 2
 
 
 def test_job_that_is_requeued_ends_in_the_same_bits(login: LoginNode, peaceful: Path) -> None:
