@@ -3,7 +3,7 @@
     python benchmarks/ne_solved.py                                     # all tasks but lunarlander, 5 seeds each
     python benchmarks/ne_solved.py --tasks pendulum --seeds 5
     python benchmarks/ne_solved.py --tasks cartpole_es --overrides algorithm=pgpe
-    python benchmarks/ne_solved.py --tasks lunarlander --seeds 3       # an hour on two cores
+    python benchmarks/ne_solved.py --tasks lunarlander --seeds 3       # minutes on two cores, an hour at most
 
 Solved means that the champion's mean total reward over 100 episodes that nobody has played is at least the threshold
 that gymnasium registers for the environment; Pendulum has none, and -200 is taken. Each run is the command that a
