@@ -199,14 +199,14 @@ def test_what_the_cluster_cannot_give_is_said_before_anything_is_submitted(login
 
 
 def test_preflight_tells_what_the_cluster_cannot_give_among_all_other_mistakes(login: LoginNode) -> None:
-    """Fifty points, of which none is submitted."""
+    """A key, a type, a missing value, a layer's size and a resource, in fifty points, of which none is submitted."""
     status, printed = login.run(
         "fnn",
         "hydra.launcher.mem_gb=100000",
         "litmodule.optimizer.lrr=0.1",
         "config.seed=" + ",".join(map(str, range(24))) + ",many",
         "litmodule.nnmodule.config.input_size=784,700",
-        "litmodule.nnmodule.config.output_size=???",
+        "trainer.max_epochs=???",
     )
     assert status == 2, printed
     assert login.folders("fnn") == []
@@ -214,7 +214,8 @@ def test_preflight_tells_what_the_cluster_cannot_give_among_all_other_mistakes(l
         "SLURM cannot run such a job: ",
         "No configuration declares the key litmodule.optimizer.lrr.",
         "config.seed='many' is not allowed",
-        "litmodule.nnmodule.config.output_size is missing",
+        "trainer.max_epochs is missing",
+        "The network does not fit the data, a batch of 2×1×28×28, 2: ",
     ):
         assert mistake in printed
     assert printed.count("at the point config.seed=many") == 2
