@@ -1,5 +1,5 @@
 #!/bin/sh
-# packages.sh MODE: makes /opt/venv with everything that requirements.txt locks, torch and torchvision as the mode needs.
+# packages.sh MODE: makes /opt/venv with what requirements.txt locks, torch and torchvision as the mode needs.
 set -eu
 # shellcheck source=containers/install.sh
 . /build/install.sh
@@ -30,7 +30,8 @@ python3 -m venv /opt/uv
 /opt/uv/bin/python -m pip install --quiet "uv==$UV_VERSION"
 python3 -m venv --without-pip /opt/venv
 
-grep -v -E '^(torch|torchvision)==' "$REQUIREMENTS" > /build/rest.txt
+# One test compares Mamba2 with the one of transformers; no run needs its 140 MB.
+grep -v -E '^(torch|torchvision|transformers|tokenizers)==' "$REQUIREMENTS" > /build/rest.txt
 install --no-deps --requirement /build/rest.txt
 if [ -n "${TORCH_INDEX:-}" ]; then
     install --index "$TORCH_INDEX/$build" "torch==$torch+$build" "torchvision==$vision+$build"

@@ -11,12 +11,13 @@ state size; K length of the convolution; X channels of the convolution, E + 2·G
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.dl.litmodule._nnmodule.gated import GatedConvolution, GatedNorm
 from common.dl.litmodule._nnmodule.sequence import SequenceModel
 from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step
 from common.utils.beartype import ge
@@ -187,7 +188,7 @@ class Mamba2Mixer(nn.Module):
         self.config = config
         num_projected = config.inner_size + config.num_channels + config.num_heads  # Gate, convolution, step sizes.
         self.in_proj = nn.Linear(config.hidden_size, num_projected, bias=False)
-        # Holds the parameters; `CausalConvolution` computes.
+        # Holds the parameters; `GatedConvolution` computes.
         self.conv1d = nn.Conv1d(config.num_channels, config.num_channels, config.conv_size, groups=config.num_channels)
         step_sizes = torch.exp(torch.empty(config.num_heads).uniform_(math.log(MIN_STEP_SIZE), math.log(MAX_STEP_SIZE)))
         self.dt_bias = nn.Parameter(step_sizes + torch.log(-torch.expm1(-step_sizes)))  # Softplus, inverted.
@@ -202,16 +203,16 @@ class Mamba2Mixer(nn.Module):
         channels = torch.cat([cache.window, channels], dim=1)
         window = channels[:, channels.shape[1] - self.config.conv_size + 1 :]
         inputs, b, c = self._split(self._convolve(channels))
-        y, state = ssd(inputs, step_sizes, self._decay_rates(), b, c, cache.state, self.config.chunk_size)
-        return self._finish(y, inputs, gate), MixerCache(window, state)
+        y, state = ssd(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state, self.config.chunk_size)
+        return self._finish(y, gate), MixerCache(window, state)
 
     def step(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
         """Processes B×D."""
         gate, channels, step_sizes = self._project(x)
         channels = torch.cat([cache.window, channels.unsqueeze(1)], dim=1)
         inputs, b, c = self._split(self._convolve(channels).squeeze(1))
-        y, state = ssd_step(inputs, step_sizes, self._decay_rates(), b, c, cache.state)
-        return self._finish(y, inputs, gate), MixerCache(channels[:, 1:], state)
+        y, state = ssd_step(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state)
+        return self._finish(y, gate), MixerCache(channels[:, 1:], state)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
@@ -220,11 +221,11 @@ class Mamba2Mixer(nn.Module):
         return gate, channels, functional.softplus(step_sizes + self.dt_bias)
 
     def _convolve(self, channels: Tensor) -> Tensor:
-        """Returns a causal convolution of each channel, B×L×X, from B×(K−1+L)×X."""
+        """Returns the SiLU of a causal convolution of each channel, B×L×X, from B×(K−1+L)×X."""
         weight, bias = self.conv1d.weight, self.conv1d.bias
         assert bias is not None
-        y: Tensor = CausalConvolution.apply(channels, weight.squeeze(1), bias)  # type: ignore[no-untyped-call]
-        return functional.silu(y)
+        y: Tensor = GatedConvolution.apply(channels, weight.squeeze(1), bias)  # type: ignore[no-untyped-call]
+        return y
 
     def _split(self, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
@@ -236,40 +237,9 @@ class Mamba2Mixer(nn.Module):
     def _decay_rates(self) -> Tensor:
         return -self.A_log.exp()
 
-    def _finish(self, y: Tensor, inputs: Tensor, gate: Tensor) -> Tensor:
-        y = torch.addcmul(y, self.D.unsqueeze(-1), inputs).flatten(-2)
-        output: Tensor = self.out_proj(self.norm(y, gate))
+    def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
+        output: Tensor = self.out_proj(self.norm(y.flatten(-2), gate))
         return output
-
-
-class CausalConvolution(torch.autograd.Function):
-    """Convolves each channel with a kernel of its own, as K weighted sums of shifted inputs.
-
-    On the CPU that is faster than a depthwise Conv1d. The gradient is written here because autograd's own makes a
-    tensor of zeros for each shift, and that took a third of the block's time.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, channels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Returns B×L×X from B×(K−1+L)×X, the kernels X×K and the biases X."""
-        ctx.save_for_backward(channels, weight)
-        length = channels.shape[1] - weight.shape[1] + 1
-        y = torch.addcmul(bias, channels[:, :length], weight[:, 0])
-        for offset in range(1, weight.shape[1]):
-            y.addcmul_(channels[:, offset : offset + length], weight[:, offset])
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the gradients of the inputs, the kernels and the biases."""
-        channels, weight = ctx.saved_tensors
-        length = grad.shape[1]
-        grad_channels, grad_weight = torch.zeros_like(channels), torch.empty_like(weight)
-        for offset in range(weight.shape[1]):
-            seen = slice(offset, offset + length)
-            grad_channels[:, seen].addcmul_(grad, weight[:, offset])
-            grad_weight[:, offset] = (grad * channels[:, seen]).sum(dim=(0, 1))
-        return grad_channels, grad_weight, grad.sum(dim=(0, 1))
 
 
 class GatedRMSNorm(nn.Module):
@@ -287,5 +257,7 @@ class GatedRMSNorm(nn.Module):
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Normalises the last axis."""
-        x = (x * functional.silu(gate)).unflatten(-1, (self.num_groups, -1))
-        return functional.rms_norm(x, x.shape[-1:], eps=1e-5).flatten(-2) * self.weight
+        y: Tensor = GatedNorm.apply(  # type: ignore[no-untyped-call]
+            x.flatten(0, -2), gate.flatten(0, -2), self.weight, self.num_groups
+        )
+        return y.view(x.shape)
