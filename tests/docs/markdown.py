@@ -11,6 +11,14 @@ DOCUMENTS = ("README.md", "GUIDE.md")
 TUTORIAL = "Adding a project"
 CLUSTER = "SLURM"
 
+KEY = re.compile(
+    r"(config|trainer|datamodule|litmodule|logger|callbacks|hydra|algorithm|evaluator|population)(\.\w+)+(=.*)?"
+)
+"""A key of the configuration, alone or with a value."""
+
+FILE = re.compile(r"[\w./-]+\.(py|md|yaml|toml|txt|csv|json|npz|png|ckpt|log)")
+"""A file's name or path."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -98,3 +106,8 @@ def in_backticks(text: str) -> list[str]:
     """Returns what stands in single backticks, code blocks aside."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     return re.findall(r"`([^`\n]+)`", prose)
+
+
+def words_in_backticks() -> list[tuple[str, str]]:
+    """Returns what stands in single backticks, without repetitions, each with its document."""
+    return [(document, word) for document in DOCUMENTS for word in dict.fromkeys(in_backticks(read(document)))]

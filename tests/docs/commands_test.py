@@ -1,0 +1,167 @@
+"""Every command of README.md and GUIDE.md works, and prints what they show."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from common.cli.program import COMMANDS, program
+from common.errors import ConfigError, RunError, RunStoppedError
+from common.ne.runner import NeuroevolutionTaskRunner
+from common.run.stop import SECOND_INTERRUPT_STATUS
+from tests.docs.conftest import FinishedRun, Shell
+from tests.docs.markdown import DOCUMENTS, REPOSITORY, all_blocks, commands, read, table
+
+CHEAP = (
+    "logger=none",
+    "datamodule.config.source=digits",
+    "trainer.max_epochs=1",
+    "trainer.limit_train_batches=10",
+    "trainer.enable_progress_bar=false",
+)
+"""Appended to a command that trains, each unless the command sets that key itself."""
+
+CHEAP_EVOLUTION = (
+    "logger=none",
+    "config.num_generations=1",
+    "config.num_test_episodes=30",
+    "config.num_validation_episodes=30",
+    "population.config.size=8",
+)
+"""The same, for a command that evolves."""
+
+NEEDS_MORE = ("config.device=gpu", "config.compile=true")
+"""A command with one of these needs hardware, or minutes: it is only checked, by `config.preflight_only=true`."""
+
+NEEDS_PROCESS = ("hydra.launcher.tasks_per_node=2",)
+"""A command with one of these is run in a process of its own: ranks would stay connected in this one."""
+
+SHOWS = ("--help", "--cfg")
+"""A command with one of these trains nothing: it is run as it stands."""
+
+OTHER_TOOLS = {"ai-research": set(COMMANDS), "make": None, "wandb": {"sync", "login"}}
+"""Commands that are not run here, and the subcommands that they have; make's targets are looked up in the Makefile."""
+
+
+def python_commands() -> list[list[str]]:
+    """Returns the commands outside the tutorial that run a project, but for the README's first, which `run` runs."""
+    return [words for words in commands() if words[0] == "python"][1:]
+
+
+def test_every_command_is_one_that_this_test_knows() -> None:
+    for words in commands():
+        if words[0] == "python":
+            assert words[1].startswith("projects/") or words[1] == "-m", words
+        else:
+            assert words[0] in OTHER_TOOLS, words
+            subcommands = OTHER_TOOLS[words[0]]
+            assert subcommands is None or words[1] in subcommands, words
+
+
+def test_ai_research_has_the_commands_and_options_that_are_shown() -> None:
+    shown = [words for words in commands() if words[0] == "ai-research"]
+    assert {words[1] for words in shown} == set(COMMANDS)
+    for words in shown:
+        command = program.get_command(click.Context(program), words[1])
+        assert command is not None
+        command.make_context(words[1], list(words[2:]))  # Parses the words, and does nothing.
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    for document in DOCUMENTS:
+        named = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", read(document), flags=re.MULTILINE)
+        assert named
+        assert set(named) <= targets, document
+
+
+def cheapened(words: list[str], run_folder: Path, *, is_evolution: bool = False) -> list[str]:
+    """Returns a command's arguments, with what makes it a matter of seconds; see the constants above."""
+    arguments = [word.replace("<run>", str(run_folder)) for word in words]
+    if any(word in SHOWS for word in arguments):
+        return arguments
+    if any(word in NEEDS_MORE for word in arguments):
+        return [*arguments, "config.preflight_only=true"]
+    given = {word.partition("=")[0] for word in arguments}
+    cheap = CHEAP_EVOLUTION if is_evolution else CHEAP
+    return [*arguments, *(extra for extra in cheap if extra.partition("=")[0] not in given)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", python_commands(), ids=shlex.join)
+def test_command_works(
+    words: list[str], run: FinishedRun, cli: Any, shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is run in this process, by the runner that the script or module defines, unless it cannot be."""
+    monkeypatch.chdir(REPOSITORY)
+    if any(word in NEEDS_PROCESS for word in words):
+        result = shell(cheapened(words, run.folder), REPOSITORY, AI_RESEARCH_PATH=str(root))
+        assert result.returncode == 0, result.stderr
+        return
+    is_module = words[1] == "-m"
+    script = words[2].replace(".", "/") + ".py" if is_module else words[1]
+    runner = importlib.import_module(script.removesuffix(".py").replace("/", ".")).TaskRunner
+    is_evolution = issubclass(runner, NeuroevolutionTaskRunner)
+    arguments = cheapened(words[3:] if is_module else words[2:], run.folder, is_evolution=is_evolution)
+    outcome = cli(*arguments, project=(REPOSITORY / script).parent, runner=runner)
+    assert outcome.status == 0, outcome.err
+    if not any(word in SHOWS or word == "config.preflight_only=true" for word in arguments):
+        assert "  folder  " in outcome.out
+
+
+@pytest.mark.slow
+def test_module_form_works_in_a_process_of_its_own(shell: Shell, tmp_path: Path) -> None:
+    words = next(words for words in python_commands() if words[1] == "-m")
+    result = shell([*words, "config.preflight_only=true"], REPOSITORY, AI_RESEARCH_PATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_readme_shows_what_its_first_command_prints(run: FinishedRun) -> None:
+    """Metrics may differ in their digits from machine to machine; everything else is the same."""
+    (block,) = [block for block in all_blocks("text") if block.text.startswith("Network:")]
+    printed = [masked(line) for line in run.out.replace(str(run.folder), "<run>").splitlines()]
+    for line in filter(None, block.text.splitlines()):
+        assert masked(line) in printed
+
+
+@pytest.mark.slow
+def test_guide_shows_what_stopping_and_continuing_print(shell: Shell, tmp_path: Path) -> None:
+    """The same command is stopped by SIGUSR2, continued to its end, and given once more."""
+    command = ["python", "projects/classify_mnist/train.py", "task=fnn", *CHEAP, "trainer.limit_train_batches=1.0"]
+    # A shell sends the signal, once the process has written that it trains.
+    stopping = f"{shlex.join(command)} & until grep -qs workers {tmp_path}/data/*/*/*/fnn.log; do sleep 0.1; done; "
+    outputs = []
+    for words, status in ((["bash", "-c", stopping + "kill -USR2 $!; wait $!"], 75), (command, 0), (command, 0)):
+        result = shell(words, REPOSITORY, AI_RESEARCH_PATH=str(tmp_path))
+        assert result.returncode == status, result.stderr
+        outputs += (result.stdout + result.stderr).splitlines()
+    printed = {without_names(line) for line in outputs}
+    shown = [block for block in all_blocks("text") if block.chapter == "Stopping and continuing"]
+    assert len(shown) == 2
+    for block in shown:
+        assert {without_names(line) for line in block.text.splitlines()} <= printed
+
+
+def without_names(line: str) -> str:
+    line = re.sub(r"Folder \S+:", "Folder:", re.sub(r"\d{4}-\d\d-\d\d_[\d-]+(_\d+)?", "<timestamp>", line))
+    return re.sub(r"after step \d+", "after step", re.sub(r"Identity \w+", "Identity", line))
+
+
+def test_exit_statuses_are_those_of_the_errors() -> None:
+    stated = {int(row[0]) for row in table("GUIDE.md", "status")}
+    errors = (ConfigError, RunError, RunStoppedError)
+    assert stated == {0, SECOND_INTERRUPT_STATUS, *(error.exit_status for error in errors)}
+
+
+def masked(line: str) -> str:
+    return re.sub(r"\d\.\d{4}$", "#", line.rstrip())
+
+
+def test_exactly_two_commands_need_no_set_up() -> None:
+    (block,) = [block for block in all_blocks("bash") if block.document == "README.md" and "make" in block.text]
+    assert block.text.splitlines() == ["make demo", "make test"]
