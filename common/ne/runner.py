@@ -28,7 +28,13 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
         store_configs(store)
 
     @classmethod
-    def check_subtask(cls, config: DictConfig, wrong_keys: set[str], *, is_plain: bool) -> list[Problem]:  # noqa: ARG003  # Quick.
+    def check_subtask(
+        cls,
+        config: DictConfig,
+        wrong_keys: set[str],
+        *,
+        is_plain: bool,  # noqa: ARG003  # It takes milliseconds.
+    ) -> list[Problem]:
         """Returns a problem if algorithm, population and environment do not fit each other."""
         return check_fit(config, wrong_keys)
 
