@@ -82,12 +82,19 @@ class BaseTaskRunner(ABC):
         """Prepares the process before anything is built from a subtask's composed configuration."""
 
     @classmethod
-    def check_subtask(cls, config: DictConfig, wrong_keys: set[str]) -> list[Problem]:  # noqa: ARG003  # Engines may.
+    def check_subtask(
+        cls,
+        config: DictConfig,  # noqa: ARG003  # Engines look at it.
+        wrong_keys: set[str],  # noqa: ARG003
+        *,
+        is_plain: bool,  # noqa: ARG003
+    ) -> list[Problem]:
         """Returns what only the engine can see to be wrong with a composed and resolved configuration.
 
         Args:
             config: The configuration.
             wrong_keys: What is known to be wrong with it.
+            is_plain: Whether the one subtask starts at once, so that its first step finds as soon what takes long here.
         """
         return []
 

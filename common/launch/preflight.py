@@ -30,8 +30,8 @@ from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name
 
-CheckSubtask = Callable[[DictConfig, set[str]], list[Problem]]
-"""Returns what only the engine can see, given a resolved configuration and the keys that are known to be wrong."""
+CheckSubtask = Callable[..., list[Problem]]
+"""Returns what only the engine can see: `BaseTaskRunner.check_subtask`."""
 
 
 def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: list[str]) -> bool:
@@ -39,8 +39,7 @@ def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: li
 
     Args:
         declared: What Python code declares, and a configuration may therefore contain.
-        check_subtask: Looks deeper; used for sweeps, and where checking is all that is asked for: in a plain run the
-            first step does it as soon.
+        check_subtask: Looks deeper; is told whether the command is a plain run, or a sweep or a mere check.
         arguments: The command line, without the program's name.
 
     Returns:
@@ -64,10 +63,11 @@ def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: li
         search = search_of(base.hydra.sweeper, command.overrides)
         is_only = OmegaConf.select(base, "config.preflight_only") is True
         points_by_problem = dict.fromkeys(hydra_problems, search.examples)
+        check = functools.partial(check_subtask, is_plain=not (search.swept or is_only))
         with hydra_config(base):
             for point in search.examples:
                 config = variations.compose_without_hydra(_forced(point, variations))
-                for problem in _problems_of(config, declared, check_subtask if search.swept or is_only else None):
+                for problem in _problems_of(config, declared, check):
                     points_by_problem.setdefault(problem, []).append(point)
     if not hydra_problems and folder_of_job() is None:
         points_by_problem |= dict.fromkeys(_refused_by_launcher(base, search), search.examples)
@@ -116,14 +116,13 @@ def _check_header() -> None:
         raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
-def _problems_of(config: DictConfig, declared: Declared, check_subtask: CheckSubtask | None) -> list[Problem]:
+def _problems_of(config: DictConfig, declared: Declared, check_subtask: CheckSubtask) -> list[Problem]:
     """Returns what is wrong with a point's configuration, which is resolved on the way."""
     origin_of = origins(config)
     OmegaConf.resolve(config)
     problems = check_config(config, declared)
     keys = {problem.key for problem in problems}
-    if check_subtask is not None:
-        problems = [*problems, *check_subtask(config, keys)]
+    problems = [*problems, *check_subtask(config, keys)]
     return [problem for problem in problems if origin_of.get(problem.key) not in keys]  # It is told at its origin.
 
 

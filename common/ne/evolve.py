@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import CONTINUE
-from common.errors import ConfigError, RunStoppedError
+from common.errors import RunStoppedError
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator
@@ -49,12 +49,6 @@ def evolve(
         RunStoppedError: a signal asked the run to stop; it is saved.
     """
     actors = population(spaces=evaluator.spaces, seed=config.seed)
-    if algorithm.needs_parameters and not actors.has_parameters:
-        raise ConfigError(
-            f"The algorithm {type(algorithm).__name__} moves a fixed number of parameters, and "
-            f"{type(actors.networks).__name__} grow and shrink. Choose algorithm=simple_ga, or other "
-            "population/networks."
-        )
     folder = Path(config.output_dir)
     with connected_ranks() as ranks:
         run = start_run(logger, folder, is_first=ranks.is_first)

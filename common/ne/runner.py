@@ -4,13 +4,16 @@ from functools import partial
 from typing import Any
 
 from hydra_zen import ZenStore
+from omegaconf import DictConfig
 
+from common.check.problem import Problem
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evolve import evolve
 from common.ne.population.actor import Actors
 from common.ne.store import store_configs
+from common.ne.utils.fit import check_fit
 from common.ne.utils.wandb_run import BaseRun
 from common.runner import BaseTaskRunner
 
@@ -23,6 +26,17 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
         """Registers algorithms, evaluators, populations and networks."""
         super().store_configs(store=store)
         store_configs(store)
+
+    @classmethod
+    def check_subtask(
+        cls,
+        config: DictConfig,
+        wrong_keys: set[str],
+        *,
+        is_plain: bool,  # noqa: ARG003  # It takes milliseconds.
+    ) -> list[Problem]:
+        """Returns a problem if algorithm, population and environment do not fit each other."""
+        return check_fit(config, wrong_keys)
 
     @staticmethod
     def run_subtask(

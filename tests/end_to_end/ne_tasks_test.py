@@ -158,7 +158,8 @@ def test_a_champion_whose_file_names_something_foreign_is_refused(tmp_path: Path
         (["evaluator.config.environment=CartPol-v1"], "Did you mean CartPole-v1?"),
         (["algorithm.config.num_elites=9"], "leaves no children in a population of population.config.size=9"),
         (["config.num_generations=null"], "no budget"),
-        (["algorithm=snes", "population/networks=dynamic"], "DynamicNetworks grow and shrink"),
+        (["algorithm=snes", "population/networks=dynamic"], "these networks grow and shrink"),
+        (["algorithm=cma_es", "population.config.size=3"], "it needs a population of at least 4, but got 3"),
         (["evaluator.config.enviroment=x"], "Did you mean evaluator.config.environment?"),
         (["population.config.size=0"], "it must be int ≥ 1"),
     ],
@@ -168,6 +169,20 @@ def test_mistakes_end_in_one_message_and_status_2(evolve: Callable[..., Any], ov
     assert run.status == 2, run.output
     assert text in run.output
     assert "Traceback" not in run.output
+    assert list(run.root.iterdir()) == []  # Nothing was made.
+
+
+def test_every_point_that_cannot_start_is_named(evolve: Callable[..., Any]) -> None:
+    points = ("algorithm=simple_ga,openai_es", "population/networks=feedforward,dynamic")
+    run = evolve("cartpole", "logger=none", *points, "evaluator.config.environment=CartPole-v1,CartPol-v1")
+    assert run.status == 2, run.output
+    told = [line for line in run.output.splitlines() if "at the point" in line]
+    assert len(told) == 4 + 1
+    assert sum("environment=CartPol-v1" in line for line in told) == 4
+    assert (
+        "algorithm=openai_es population/networks=dynamic evaluator.config.environment=CartPole-v1" in told[0] + told[-1]
+    )
+    assert list(run.root.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """What a generation does, for every algorithm with every network and every kind of action."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ from common.errors import ConfigError
 from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evolution import Evolution
-from common.ne.evolve import evolve
-from common.ne.population.actor import Actors, ActorsConfig
+from common.ne.evolve import Loop
+from common.ne.population.actor import Actors
 from common.ne.utils.ranks import Ranks
+from common.ne.utils.records import records_of
 from common.ne.utils.wandb_run import NoRun
+from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
 
@@ -177,17 +178,37 @@ def test_more_elites_than_individuals_are_refused(make) -> None:
         make(SimpleGA(SimpleGAConfig(num_elites=6)))
 
 
-def test_an_evolution_strategy_with_networks_that_grow_is_refused(store, make_networks, tmp_path: Path) -> None:
-    population = partial(Actors, ActorsConfig(size=6), make_networks("dynamic"))
-    settings = NeuroevolutionSubtaskConfig(num_generations=1, data_dir="x", output_dir=str(tmp_path))
-    with pytest.raises(ConfigError, match=r"The algorithm SNES moves .* DynamicNetworks grow and shrink"):
-        evolve(
-            instantiate(store["algorithm", "snes"]),
-            evaluator_of("Toy-discrete-v0"),
-            population,
-            partial(NoRun),
-            settings,
-        )
+def test_an_evolution_strategy_with_networks_that_grow_is_refused(make) -> None:
+    with pytest.raises(ConfigError, match=r"SNES moves a fixed number of parameters, and these networks grow"):
+        make("snes", kind="dynamic")
+
+
+def looped(evolution: Evolution) -> Loop:
+    """Evolves until a budget is spent, as one launch of a run does."""
+    folder = Path(evolution.config.output_dir)
+    with records_of(folder, NoRun(), is_first=True) as records:
+        loop = Loop(evolution, records, evolution.config, evolution.ranks)
+        loop.run()
+    return loop
+
+
+def test_minutes_are_a_budget(make) -> None:
+    evolution = make(num_generations=50, num_minutes=1e-9)
+    looped(evolution)
+    assert evolution.generation == 1  # It is looked at between two generations.
+
+
+def test_minutes_of_earlier_launches_count(make, tmp_path: Path) -> None:
+    looped(make(num_generations=2))
+    path = tmp_path / FOLDER_NAME / LAST
+    state = read_checkpoint(path)
+    write_checkpoint(path, {**state, "elapsed_s": 3600.0})
+    spent, unspent = make(num_generations=4, num_minutes=59), make(num_generations=4, num_minutes=61)
+    assert looped(spent).elapsed_s == 3600
+    assert spent.generation == 2
+    assert looped(unspent).elapsed_s > 3600
+    assert unspent.generation == 4
+    assert read_checkpoint(path)["elapsed_s"] > 3600
 
 
 @pytest.mark.parametrize(

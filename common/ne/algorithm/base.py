@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float64
 
+from common.errors import ConfigError
 from common.ne.population.base import BasePopulation
 from common.ne.population.networks.base import Arrays
 from common.utils.beartype import shape_checked
@@ -45,8 +46,13 @@ class BaseAlgorithm(ABC):
             seed: The run's seed.
 
         Raises:
-            ConfigError: population and settings do not fit together.
+            ConfigError: population and settings do not fit together; this is found out before a run begins.
         """
+        if self.needs_parameters and not population.has_parameters:
+            raise ConfigError(
+                f"{type(self).__name__} moves a fixed number of parameters, and these networks grow and shrink. Choose "
+                "algorithm=simple_ga, or other population/networks."
+            )
         self.population = population
         self.seed = seed
 

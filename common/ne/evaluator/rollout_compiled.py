@@ -1,13 +1,14 @@
 """Plays episodes with network and physics fused into one function, compiled by Numba; imported only where it is used.
 
-Each episode is played from its start to its end by itself, so threads share the episodes in any way.
+Small networks play in eight lanes, an episode in each, a step of all at a time: vector instructions compute the eight
+networks, and while one episode's physics waits for a result, another's goes on. A lane whose episode has ended takes
+the next. What an episode gives does not depend on which others are beside it, so threads share them in any way.
 
 Axes: n episodes.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, no_type_check
 
@@ -20,14 +21,18 @@ from common.ne.evaluator.physics import PHYSICS, compiled
 from common.ne.evaluator.rollout import empty_episodes
 from common.ne.population import networks
 from common.ne.population.actor import Actors
-from common.ne.population.networks.base import Arrays
+from common.ne.population.networks.base import LAYERED, Arrays
 from common.ne.population.networks.compiled import forward
-from common.ne.utils import compiled_math
+from common.ne.utils import compiled_math, intrinsics
 from common.ne.utils.compiled_math import tanh_of
+from common.ne.utils.intrinsics import WIDTH, load, row_of, store, take_number
 from common.ne.utils.numba_cache import use_cache_for
 
-CHUNKS_PER_THREAD = 8
-"""Pieces into which a thread's share is cut, because episodes differ in length."""
+NONE = -1
+"""Instead of an episode's index."""
+
+MAX_SIDE_BY_SIDE = 2048
+"""Parameters up to which eight networks side by side are faster than one at a time: they fit into near caches."""
 
 NAMES = tuple(compiled.COMPILED)
 """An environment's place here tells it in the kernel."""
@@ -50,7 +55,7 @@ class CompiledRollout:
         self.environment = NAMES.index(name)
         self.actors = actors
         self.pool = ThreadPoolExecutor(num_threads)
-        self.num_chunks = 1 if num_threads == 1 else num_threads * CHUNKS_PER_THREAD
+        self.num_threads = num_threads
 
     def play(self, arrays: Arrays, individuals: np.ndarray, seeds: np.ndarray) -> Episodes:
         """Plays all episodes to their ends.
@@ -73,17 +78,17 @@ class CompiledRollout:
         result.memory = memory
         spaces = self.actors.spaces
         bounds = np.concatenate([spaces.action_low, spaces.action_high])  # Empty where actions are discrete.
+        num_lanes = WIDTH if network.kind == LAYERED and network.numbers.shape[1] <= MAX_SIDE_BY_SIDE else 1
         piece: Any = partial(
             play,
-            (self.environment, self.physics.max_steps, int(self.actors.has_statistics), spaces.num_outputs),
+            (self.environment, self.physics.max_steps, num_lanes, bounds, spaces.num_outputs),
             tuple(network),
-            (arrays["shift"], arrays["scale"]),
-            bounds,
-            (individuals, self.physics.start(seeds)),
+            (arrays["shift"], arrays["scale"], self.actors.has_statistics),
+            (individuals, np.ascontiguousarray(self.physics.start(seeds))),
             (result.rewards, result.lengths, result.sums, result.squares, result.memory),
+            np.zeros(1, np.int64),
         )
-        ends = np.linspace(0, len(seeds), min(self.num_chunks, len(seeds)) + 1).astype(np.int64)
-        for done in [self.pool.submit(piece, first, last) for first, last in pairwise(ends)]:
+        for done in [self.pool.submit(piece) for _ in range(self.num_threads)]:
             done.result()
         return result
 
@@ -93,6 +98,7 @@ use_cache_for(
     [
         Path(__file__),
         Path(str(compiled_math.__file__)),
+        Path(str(intrinsics.__file__)),
         *(file for folder in _FOLDERS for file in sorted(folder.glob("*.py"))),
     ]
 )
@@ -100,35 +106,86 @@ use_cache_for(
 
 @numba.njit(nogil=True, cache=True)
 @no_type_check
-def play(settings, network, view, bounds, starts, results, first, last):
-    """Plays the episodes from an index to another; the arguments are put together in `CompiledRollout.play`."""
-    environment, max_steps, has_statistics, num_outputs = settings
-    kind, numbers, indices, table, num_scratch = network
-    shift, scale = view
+def play(settings, network, view, starts, results, counter):
+    """Plays episodes as long as there are any; the arguments are put together in `CompiledRollout.play`."""
+    environment, max_steps, num_lanes, bounds, num_outputs = settings
+    kind, numbers, indices, table, num_units = network
+    num_inputs, num_remembered = view[0].shape[1], results[-1].shape[1]
+    own_numbers, own_memory = np.zeros(numbers.shape[1] * num_lanes + WIDTH), np.zeros(num_remembered * num_lanes)
+    inputs, outputs = np.zeros(num_inputs * num_lanes), np.zeros(num_outputs * num_lanes + WIDTH)
+    scratch, observation = np.zeros(2 * (num_units + WIDTH) * num_lanes), np.empty(num_inputs, np.float32)
+    episodes = np.full(num_lanes, NONE)
+    while begin(episodes, numbers, own_numbers, results[-1], own_memory, starts[0], counter) > 0:
+        look(environment, episodes, view, starts, results, observation, inputs)
+        sources = row_of(indices, starts[0][episodes[0]])  # Looked at with a single lane alone.
+        forward(kind, num_lanes, own_numbers, sources, table, own_memory, inputs, outputs, scratch)
+        if len(bounds) > 0:
+            store(outputs, 0, scaled(load(outputs, 0), bounds))
+        act(environment, max_steps, episodes, outputs, num_outputs, bounds, starts[1], results, own_memory)
+
+
+@numba.njit(nogil=True, forceinline=True)
+@no_type_check
+def begin(episodes, numbers, own_numbers, memory, own_memory, individuals, counter):
+    """Gives each lane without an episode the next that nobody has taken; returns how many have one."""
+    num_lanes, num_live = len(episodes), 0
+    for lane in range(num_lanes):
+        if episodes[lane] == NONE and counter[0] < len(individuals):
+            episode = take_number(counter)
+            if episode < len(individuals):
+                episodes[lane] = episode
+                row = individuals[episode]
+                for index in range(numbers.shape[1]):
+                    own_numbers[index * num_lanes + lane] = numbers[row, index]
+                for index in range(memory.shape[1]):
+                    own_memory[index * num_lanes + lane] = memory[episode, index]
+        if episodes[lane] != NONE:
+            num_live += 1
+    return num_live
+
+
+@numba.njit(nogil=True, forceinline=True)
+@no_type_check
+def look(environment, episodes, view, starts, results, observation, inputs):
+    """Shows each network its episode."""
+    shift, scale, has_statistics = view
     individuals, states = starts
-    rewards, lengths, sums, squares, memory = results
-    num_inputs = shift.shape[1]
-    observation = np.empty(num_inputs, np.float32)
-    inputs, outputs, scratch = np.empty(num_inputs), np.empty(num_outputs), np.empty(num_scratch)
-    for episode in range(first, last):
-        individual, state, remembered = individuals[episode], states[episode], memory[episode]
-        own_numbers, own_indices = numbers[individual], indices[individual]
-        total, length, is_over = 0.0, 0, False
-        while not is_over and length < max_steps:
-            observe(environment, state, observation)
-            for index in range(num_inputs):
-                inputs[index] = (observation[index] - shift[individual, index]) * scale[individual, index]
-                if has_statistics:
-                    sums[episode, index] += observation[index]
-                    squares[episode, index] += np.float64(observation[index]) * np.float64(observation[index])
-            forward(kind, own_numbers, own_indices, table, remembered, inputs, outputs, scratch)
-            reward, is_over = step(environment, state, choose(outputs) if len(bounds) == 0 else scaled(outputs, bounds))
-            total += reward
-            length += 1
-        rewards[episode], lengths[episode] = total, length
+    _, _, sums, squares, _ = results
+    num_lanes = len(episodes)
+    for lane in range(num_lanes):
+        episode = episodes[lane]
+        if episode == NONE:
+            continue
+        row = individuals[episode]
+        observe(environment, row_of(states, episode), observation)
+        for index in range(len(observation)):
+            inputs[index * num_lanes + lane] = (observation[index] - shift[row, index]) * scale[row, index]
+            if has_statistics:
+                sums[episode, index] += observation[index]
+                squares[episode, index] += np.float64(observation[index]) * np.float64(observation[index])
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
+@no_type_check
+def act(environment, max_steps, episodes, outputs, num_outputs, bounds, states, results, own_memory):
+    """Plays a step of each lane's episode, and takes leave of those that have ended."""
+    rewards, lengths, _, _, memory = results
+    num_lanes = len(episodes)
+    for lane in range(num_lanes):
+        episode = episodes[lane]
+        if episode == NONE:
+            continue
+        action = choose(outputs, num_outputs, lane, num_lanes) if len(bounds) == 0 else outputs[lane]
+        reward, is_over = step(environment, row_of(states, episode), action)
+        rewards[episode] += reward
+        lengths[episode] += 1
+        if is_over or lengths[episode] == max_steps:
+            for index in range(memory.shape[1]):
+                memory[episode, index] = own_memory[index * num_lanes + lane]
+            episodes[lane] = NONE
+
+
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
 def step(environment, state, action):  # Numba cannot pick a function from a tuple by an index that it does not know.
     """Plays one step of the environment with this number."""
@@ -143,7 +200,7 @@ def step(environment, state, action):  # Numba cannot pick a function from a tup
     return _step_4(state, action)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
 def observe(environment, state, observation):
     """Observes the environment with this number."""
@@ -159,19 +216,20 @@ def observe(environment, state, observation):
         _observe_4(state, observation)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
-def choose(outputs):
-    """Returns the index of the largest output, the first of equals, as a float."""
+def choose(outputs, num_outputs, lane, num_lanes):
+    """Returns the index of a lane's largest output, the first of equals, as a float."""
     best = 0
-    for index in range(1, len(outputs)):
-        if outputs[index] > outputs[best]:
+    for index in range(1, num_outputs):
+        if outputs[index * num_lanes + lane] > outputs[best * num_lanes + lane]:
             best = index
     return float(best)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
 def scaled(outputs, bounds):
-    """Maps the only output to the bounds of the action; see `Spaces.actions_of`."""
-    return bounds[0] + (tanh_of(outputs[0]) + 1) / 2 * (bounds[1] - bounds[0])
+    """Maps a vector of networks' only outputs to the bounds of the action; see `Spaces.actions_of`."""
+    low, high = bounds
+    return low + (tanh_of(outputs) + 1.0) / 2.0 * (high - low)

@@ -44,8 +44,8 @@ def test_the_compiled_rollout_plays_like_numpy(
     monkeypatch.setattr(type(PHYSICS[environment]), "max_steps", 150)  # So that it is over soon.
     ours, theirs = played(evaluator_of(environment, "numba"), actors), played(evaluator, actors)
     np.testing.assert_array_equal(ours.lengths, theirs.lengths)
-    for name in ("rewards", "sums", "squares"):
-        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6)
+    for name in ("rewards", "sums", "squares", "memory"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("backend", [*BACKENDS, "gymnasium"])
@@ -206,6 +206,18 @@ def test_any_number_of_threads_plays_the_same(make_actors) -> None:
         CompiledRollout("CartPole-v1", actors, threads).play(actors.arrays, np.arange(30), seeds) for threads in (1, 3)
     )
     assert_equal(one, three)
+
+
+@pytest.mark.parametrize("kind", ["feedforward", "recurrent"])
+def test_networks_play_alone_as_they_do_side_by_side(make_actors, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    from common.ne.evaluator import rollout_compiled
+
+    evaluator = evaluator_of(FAST, "numba")
+    actors = make_actors(kind, evaluator.spaces, size=11, observations="standardized")
+    side_by_side = played(evaluator, actors)
+    monkeypatch.setattr(rollout_compiled, "MAX_SIDE_BY_SIDE", 0)
+    assert_equal(side_by_side, played(evaluator, actors))
 
 
 def test_an_episode_is_recorded_to_its_end(make_actors) -> None:

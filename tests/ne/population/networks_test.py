@@ -80,23 +80,28 @@ def test_parts_can_be_joined(make_networks, kind: str) -> None:
     assert all(np.array_equal(parts[name], array) for name, array in arrays.items())
 
 
-@every_kind
-def test_the_compiled_step_equals_the_one_in_numpy(make_networks, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "num_lanes"), [(kind, num) for kind in NETWORKS for num in (1, 8) if (kind, num) != ("dynamic", 8)]
+)
+def test_the_compiled_step_equals_the_one_in_numpy(make_networks, kind: str, num_lanes: int) -> None:
     pytest.importorskip("numba")
     from common.ne.population.networks.compiled import forward
 
-    networks, arrays = drawn(make_networks, kind)
+    networks, arrays = drawn(make_networks, kind, 8, **({} if kind == "dynamic" else {"hidden_sizes": [19, 3, 8]}))
     for generation in range(1, 4):
         networks.mutate(arrays, 0, generator(0, generation, "mutation"))
-    inputs = some_inputs(6)
-    expected, memory = outputs_of(networks, arrays, inputs), networks.start_memory(arrays)
-    kernel = networks.for_kernel(arrays)
-    for step, expected_step in zip(inputs, expected, strict=True):
-        for index in range(6):
-            outputs, scratch = np.zeros(2), np.zeros(kernel.num_scratch)
-            numbers, indices = kernel.numbers[index], kernel.indices[index]
-            forward(kernel.kind, numbers, indices, kernel.table, memory[index], step[index], outputs, scratch)
-            np.testing.assert_allclose(outputs, expected_step[index], rtol=0, atol=1e-12)
+    inputs = some_inputs(8)
+    expected, kernel = outputs_of(networks, arrays, inputs), networks.for_kernel(arrays)
+    for first in range(0, 8, num_lanes):
+        lanes = slice(first, first + num_lanes)
+        numbers = np.append(kernel.numbers[lanes].T, np.full(8, np.nan))  # What lies beyond is never used.
+        memory = networks.start_memory(arrays)[lanes].T.flatten()
+        for step, expected_step in zip(inputs[:, lanes], expected[:, lanes], strict=True):
+            outputs, scratch = np.zeros(2 * num_lanes + 8), np.zeros(2 * (kernel.num_units + 8) * num_lanes)
+            shown, indices = step.T.flatten(), kernel.indices[first]
+            forward(kernel.kind, num_lanes, numbers, indices, kernel.table, memory, shown, outputs, scratch)
+            ours = outputs[: 2 * num_lanes].reshape(2, num_lanes).T
+            np.testing.assert_allclose(ours, expected_step, rtol=0, atol=1e-12)
 
 
 def test_a_feedforward_network_computes_what_it_should(make_networks) -> None:

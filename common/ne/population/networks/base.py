@@ -32,14 +32,14 @@ class KernelArrays(NamedTuple):
         numbers: float64, p × any.
         indices: int64, p × any.
         table: int64, any × any: what all individuals have in common.
-        num_scratch: How many numbers of scratch space an episode needs.
+        num_units: How many numbers the widest layer, or all nodes together, give on.
     """
 
     kind: int
     numbers: np.ndarray
     indices: np.ndarray
     table: np.ndarray
-    num_scratch: int
+    num_units: int
 
 
 def taken(arrays: Arrays, indices: Any) -> Arrays:

@@ -1,4 +1,4 @@
-"""The step of one network, compiled by Numba; imported only where it is used.
+"""The step of networks, compiled by Numba; imported only where it is used.
 
 What is computed, and in which order, is what the NumPy modules of the same names compute: the results are the same to
 the last bit but for tanh. Compiled functions have no annotations: beartype wraps those that do, and Numba must see
@@ -11,97 +11,93 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from common.ne.population.networks.base import LAYERED
+from common.ne.population.networks.base import DYNAMIC
 from common.ne.population.networks.dynamic import EPSILON
 from common.ne.utils.compiled_math import tanh, tanh_of
+from common.ne.utils.intrinsics import WIDTH, filled, load, store
 
-ONE = np.uint64(1)
+ZERO, ONE, EIGHT = np.uint64(0), np.uint64(1), np.uint64(WIDTH)
 """Places are unsigned here, which needs no look at whether they count from the end; slices would be counted references.
 Numba makes floats of a signed and an unsigned number."""
 
-MIN_SIDE_BY_SIDE = np.uint64(8)
-"""Outputs from which on it pays to compute them side by side, in vector instructions."""
 
-
-@numba.njit(nogil=True, inline="always")
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
-def forward(kind, numbers, indices, table, memory, inputs, outputs, scratch):
-    """Runs one step of an individual's network.
+def forward(kind, num_lanes, numbers, indices, table, memory, inputs, outputs, scratch):
+    """Runs one step of the networks of some lanes, whose numbers lie side by side in each array.
 
     Args:
         kind: Which kind of network.
-        numbers: The individual's row of `KernelArrays.numbers`.
-        indices: Its row of `KernelArrays.indices`.
+        num_lanes: `WIDTH`, which layers alone can do, or 1.
+        numbers: The individuals' rows of `KernelArrays.numbers`, with room for a vector more.
+        indices: The only individual's row of `KernelArrays.indices`.
         table: `KernelArrays.table`.
-        memory: What the network remembers; changed.
-        inputs: What it is shown.
-        outputs: Takes what it returns.
-        scratch: Room for `KernelArrays.num_scratch` numbers.
+        memory: What the networks remember; changed.
+        inputs: What they are shown.
+        outputs: Takes what they return, with room for a vector more.
+        scratch: Twice the room for `KernelArrays.num_units` numbers of each and a vector more.
     """
-    if kind == LAYERED:
-        forward_layered(numbers, table, memory, inputs, outputs, scratch)
-    else:
+    if kind == DYNAMIC:
         forward_dynamic(numbers, indices, table, memory, inputs, outputs, scratch)
+    elif num_lanes == WIDTH:
+        forward_layered(True, table, numbers, memory, inputs, outputs, scratch)
+    else:
+        forward_layered(False, table, numbers, memory, inputs, outputs, scratch)
 
 
-@numba.njit(nogil=True, inline="always")
+@numba.njit(nogil=True, error_model="numpy", forceinline=True)
 @no_type_check
-def forward_layered(parameters, table, memory, inputs, outputs, scratch):
+def forward_layered(is_side_by_side, table, parameters, memory, inputs, outputs, scratch):
     """See `forward` and `layered.py`. The table has a row for each layer.
 
     Its columns: where weights, recurrent weights and biases start; outputs; where the layer's outputs lie in
-    the memory, −1 where it is not recurrent. Layers read one third of the scratch space and write another in turn.
+    the memory, −1 where it is not recurrent. Layers read one half of the scratch space and write the other in turn.
+
+    A vector holds the same unit of all networks, if these are side by side (a constant), or eight units of the only
+    one; then what comes of units beyond the last is never read.
     """
-    width, num_values = np.uint64(len(scratch) // 3), np.uint64(len(inputs))
-    for index in range(num_values):
-        scratch[width + index] = inputs[index]
+    stride, step = (EIGHT, ONE) if is_side_by_side else (ONE, EIGHT)
+    half = np.uint64(len(scratch) // 2)
+    source, values, num_values = ZERO, inputs, np.uint64(len(inputs)) // stride
     for number in range(len(table)):
-        is_odd = np.uint64(number % 2)
-        source, target, spare = width * (ONE - is_odd), width * is_odd, width + width
-        start, bias_start, num_units = (
-            np.uint64(table[number, 0]),
-            np.uint64(table[number, 2]),
-            np.uint64(table[number, 3]),
-        )
-        multiply(parameters, start, scratch, source, num_values, scratch, target, num_units)
-        if table[number, 4] >= 0:
-            start, remembered = np.uint64(table[number, 1]), np.uint64(table[number, 4])
-            multiply(parameters, start, memory, remembered, num_units, scratch, spare, num_units)
-            for unit in range(num_units):
-                scratch[target + unit] += scratch[spare + unit]
-        if number == len(table) - 1:
-            for unit in range(num_units):
-                outputs[unit] = scratch[target + unit] + parameters[bias_start + unit]
-        else:
-            for unit in range(num_units):
-                scratch[target + unit] = tanh_of(scratch[target + unit] + parameters[bias_start + unit])
-        if table[number, 4] >= 0:
-            remembered = np.uint64(table[number, 4])
-            for unit in range(num_units):
-                memory[remembered + unit] = scratch[target + unit]
-        num_values = num_units
+        weights, recurrent, bias = np.uint64(table[number, 0]), np.uint64(table[number, 1]), np.uint64(table[number, 2])
+        num_units, is_recurrent = np.uint64(table[number, 3]), table[number, 4] >= 0
+        remembered = np.uint64(max(0, table[number, 4])) * stride
+        target = half * np.uint64(number % 2)
+        for unit in range(ZERO, num_units, step):
+            total = dot(is_side_by_side, values, source, num_values, parameters, weights + unit, num_units)
+            if is_recurrent:
+                total = total + dot(
+                    is_side_by_side, memory, remembered, num_units, parameters, recurrent + unit, num_units
+                )
+            total = total + load(parameters, (bias + unit) * stride)
+            if number == len(table) - 1:
+                store(outputs, unit * stride, total)
+            else:
+                store(scratch, target + unit * stride, tanh_of(total))
+        if is_recurrent:
+            for place in range(num_units * stride):
+                memory[remembered + place] = scratch[target + place]
+        source, values, num_values = target, scratch, num_units
 
 
-@numba.njit(nogil=True, inline="always")
+@numba.njit(nogil=True, forceinline=True)
 @no_type_check
-def multiply(weights, start, values, source, num_values, sums, target, num_units):
-    """Writes the product of values and weights, a row per value, into sums; each begins at its place in its array."""
-    if num_units < MIN_SIDE_BY_SIDE:
-        for unit in range(num_units):
-            total = values[source] * weights[start + unit]
-            for index in range(ONE, num_values):
-                total += values[source + index] * weights[start + index * num_units + unit]
-            sums[target + unit] = total
-        return
-    for unit in range(num_units):
-        sums[target + unit] = values[source] * weights[start + unit]
+def dot(is_side_by_side, values, source, num_values, weights, start, num_units):
+    """Returns sums of weighted values, of one unit side by side, or of eight; `weights` has a row for each value."""
+    if is_side_by_side:
+        total = load(values, source) * load(weights, start * EIGHT)
+        for index in range(ONE, num_values):
+            weight = load(weights, (start + index * num_units) * EIGHT)
+            total = total + load(values, source + index * EIGHT) * weight
+        return total
+    total = filled(values[source]) * load(weights, start)
     for index in range(ONE, num_values):
-        value, row = values[source + index], start + index * num_units
-        for unit in range(num_units):
-            sums[target + unit] += value * weights[row + unit]
+        total = total + filled(values[source + index]) * load(weights, start + index * num_units)
+    return total
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(nogil=True, error_model="numpy", forceinline=True)
 @no_type_check
 def forward_dynamic(weights, sources, table, memory, inputs, outputs, scratch):
     """See `forward` and `dynamic.py`. The table has one row: the numbers of nodes, of outputs, of connections."""

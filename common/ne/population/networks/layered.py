@@ -144,8 +144,8 @@ class LayeredNetworks(BaseNetworks):
             for layer in self.layers
         ]
         numbers = np.ascontiguousarray(arrays["parameters"])
-        num_scratch = 3 * max(self.num_inputs, *(layer.num_outputs for layer in self.layers))
-        return KernelArrays(LAYERED, numbers, np.zeros((len(numbers), 0), np.int64), np.array(table), num_scratch)
+        num_units = max(layer.num_outputs for layer in self.layers)
+        return KernelArrays(LAYERED, numbers, np.zeros((len(numbers), 0), np.int64), np.array(table), num_units)
 
     def metrics(self, arrays: Arrays) -> dict[str, float]:
         """See `BaseNetworks`."""
