@@ -57,12 +57,12 @@ def shown_on(master: int) -> str:
 
 
 def test_each_job_has_a_row_with_its_state_time_and_last_metrics(tmp_path: Path) -> None:
-    running = job_of(tmp_path / "0", "litmodule.optimizer.lr=0.1", "config.seed=1", state="running")
+    running = job_of(tmp_path / "0", "litmodule.optimizer.lr=0.1", "net.layers=[relu]", state="running")
     running.since_s -= 61
     write_metrics(tmp_path / "0")
     lines = lines_of([running, job_of(tmp_path / "1", "litmodule.optimizer.lr=1e+38", state="failed")])
     assert [" ".join(line.split()) for line in lines if "lr=" in line] == [
-        "lr=0.1 seed=1 running 1 min 01 s val/loss 0.1235",
+        "lr=0.1 layers=[relu] running 1 min 01 s val/loss 0.1235",
         "lr=1e+38 failed 0 s",
     ]
     assert lines[-1] == "0 pending · 1 running · 0 finished · 1 failed"
