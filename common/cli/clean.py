@@ -13,12 +13,13 @@ import click
 
 from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
-from common.cli.output import console, json_option, make_table, print_json, size_text
+from common.cli.output import console, json_option, print_json, size_text
 from common.cli.runs import UNREADABLE, Run, State, read_run
 from common.run.checkpoint import FOLDER_NAME, LAST, PREVIOUS
 from common.run.identity import is_larger_budget
 from common.run.lock import FolderLock, is_held
 from common.run.metrics import FILE_NAME as METRICS
+from common.utils.table import make_table
 
 Reason = Literal["failed", "empty", "superseded by a finished run", "superseded by last.ckpt"]
 

@@ -12,9 +12,11 @@ from common.cli.find import find_run
 from common.cli.groups import Group, chosen_runs, differing_keys, grouped, warnings_of
 from common.cli.intervals import METHOD, Interval
 from common.cli.options import runs_argument
-from common.cli.output import console, json_option, make_table, print_json, short_names, value_text
+from common.cli.output import console, json_option, print_json, value_text
 from common.cli.overlay import curve_metrics, draw_overlay
 from common.errors import ConfigError
+from common.utils.table import make_table
+from common.utils.text import short_names
 
 
 @click.command()

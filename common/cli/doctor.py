@@ -9,7 +9,8 @@ from rich.text import Text
 
 from common.cli import checks, machine_checks
 from common.cli.checks import Finding, Verdict
-from common.cli.output import console, json_option, make_table, print_json
+from common.cli.output import console, json_option, print_json
+from common.utils.table import make_table
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     checks.check_python,

@@ -4,17 +4,17 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from common.cli.runs import Run, State
+from common.utils.text import duration_text, shortened
 
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -52,20 +52,6 @@ def valid_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def make_table(*columns: str, rows: Iterable[Sequence[str | Text]] = ()) -> Table:
-    """Returns a table; a column whose name starts with `#` is aligned to the right, without the sign.
-
-    The first column, which names what the row is about, stays in one line.
-    """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        justify: Literal["left", "right"] = "right" if name.startswith("#") else "left"
-        table.add_column(name.removeprefix("#"), justify=justify, overflow="fold", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
 def facts_table(facts: dict[str, str | Text]) -> Table:
     """Returns a table of names and what they are, without lines."""
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -90,24 +76,6 @@ def state_text(run: Run) -> Text:
     elif run.problem:
         text.append(f"; {run.problem}", style="magenta")
     return text
-
-
-def duration_text(seconds: float | None) -> str:
-    """Returns a duration in the two largest units that it has."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    hours = whole // 3600
-    return f"{hours} h {whole % 3600 // 60:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def number_text(value: float) -> str:
-    """Returns a number with four digits that count."""
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def time_text(seconds_since_1970: float) -> str:
@@ -140,36 +108,6 @@ def overrides_text(values: dict[str, Any], short: dict[str, str], is_sweep: bool
         is_sweep: Whether lists are the values of several points.
     """
     return " ".join(f"{short[key]}={_several(value, is_sweep)}" for key, value in values.items())
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Returns for each dotted key its shortest ending that no other key has."""
-    whole = list(dict.fromkeys(keys))
-    names = {}
-    for key in whole:
-        parts = key.split(".")
-        endings = [".".join(parts[-length:]) for length in range(1, len(parts) + 1)]
-        names[key] = next(
-            ending
-            for ending in endings
-            if ending == key
-            or not any(other.endswith(f".{ending}") or other == ending for other in whole if other != key)
-        )
-    return names
-
-
-def results_text(results: dict[str, float], most: int = 3) -> str:
-    """Returns the metrics that say most about a result: those of the test, else of the validation, else the others."""
-    for stage in ("test/", "val/", "champion/test", "champion/", "fitness/", ""):
-        chosen = [(name, value) for name, value in results.items() if name.startswith(stage)]
-        if chosen:
-            return ", ".join(f"{name} {number_text(value)}" for name, value in chosen[:most])
-    return ""
-
-
-def shortened(text: str, length: int) -> str:
-    """Returns a text cut off at a length."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def run_as_json(run: Run) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import click
 from common.cli.find import find_run
 from common.cli.ls import OBJECTIVES, best_point
 from common.cli.options import run_argument
-from common.cli.output import duration_text, json_option, print_json, short_names, time_text, valid_json
+from common.cli.output import json_option, print_json, time_text, valid_json
 from common.cli.runs import UNREADABLE, Run, settings_of_points
 from common.cli.show import facts_of
 from common.run.metrics import FIXED_COLUMNS, read_metrics
+from common.utils.text import duration_text, short_names
 
 PAGE = Path(__file__).with_name("report_page")
 

@@ -13,11 +13,8 @@ from common.cli.ls import print_runs
 from common.cli.options import run_argument
 from common.cli.output import (
     console,
-    duration_text,
     facts_table,
     json_option,
-    make_table,
-    number_text,
     print_json,
     run_as_json,
     size_text,
@@ -27,6 +24,8 @@ from common.cli.output import (
 )
 from common.cli.runs import UNREADABLE, Run
 from common.run.metrics import FIXED_COLUMNS, read_metrics
+from common.utils.table import make_table
+from common.utils.text import duration_text, number_text
 
 
 @click.command()

@@ -19,6 +19,7 @@ def store_configs(store: ZenStore) -> None:
         generate_config_partial(
             Trainer,
             accelerator="${config.device}",
+            num_nodes="${hydra:launcher.nodes}",
             devices="${hydra:launcher.tasks_per_node}",
             default_root_dir="${config.output_dir}/lightning/",
             gradient_clip_val=1.0,

@@ -74,7 +74,7 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
         provenance.start(seed=config.config.seed, data=point.data, origin=choice.record.get("origin") or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), further_ranks(point.num_ranks, point.overrides, choice.folder):
+            with stop_on_signals(), further_ranks(point.ranks_per_node, point.overrides, choice.folder):
                 result = task_function(config)
         except DamagedRunError:
             provenance.take_back()
@@ -93,7 +93,7 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
 
 
 def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
-    """Runs this process's share of a job that another process leads, which keeps the record.
+    """Runs this process's share of a job that another process leads, which keeps the record and says if it was stopped.
 
     Args:
         task_function: Runs a composed configuration.
@@ -108,7 +108,8 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
     result = JobReturn()
     with hydra_config(point.config), stop_on_signals():
         logging.basicConfig(level=logging.INFO)
-        result.return_value = task_function(own)
+        with contextlib.suppress(RunStoppedError):
+            result.return_value = task_function(own)
     result.status = JobStatus.COMPLETED
     return result
 

@@ -47,13 +47,13 @@ def launch(command: Command) -> list[JobReturn]:
         RunError: at least one point of a sweep failed; the others were finished first.
         RunStoppedError: the command was asked to stop.
     """
-    command = replace(command, resources=_within_gpus(command.resources, command.config.config.device))
+    command = replace(command, resources=_within_machine(command.resources, command.config.config.device))
     composer = Composer(command)
     points = composer.examples()
     for point in points:
         _check_device(point.config.config.device)
     num_parallel = _count_parallel(command)
-    _limit_threads(command.resources, num_parallel, points[0].num_ranks)
+    _limit_threads(command.resources, num_parallel, points[0].ranks_per_node)
     if not command.search.swept:
         return [_run_single(command, points[0])]
     if num_parallel == 1 and points[0].num_ranks == 1:
@@ -116,8 +116,10 @@ def _check_device(device: str) -> None:
             )
 
 
-def _within_gpus(resources: Resources, device: str) -> Resources:
-    """Returns the resources with no more GPUs than this machine has."""
+def _within_machine(resources: Resources, device: str) -> Resources:
+    """Returns the resources with no more GPUs than this machine has and, outside a cluster's job, no other machine."""
+    if isinstance(resources, LocalResources):
+        resources = replace(resources, nodes=_capped("nodes", resources.nodes, 1))
     if device == "cpu" or not resources.gpus_per_node:
         return resources
     import torch
@@ -135,11 +137,11 @@ def _count_parallel(command: Command) -> int:
     return _capped("max_parallel", command.resources.max_parallel, available_cpus())
 
 
-def _limit_threads(resources: Resources, num_parallel: int, num_ranks: int) -> None:
+def _limit_threads(resources: Resources, num_parallel: int, ranks_per_node: int) -> None:
     """Gives torch as many threads as the subtask has CPUs."""
     import torch
 
-    share = max(1, available_cpus() // (num_ranks * num_parallel))
+    share = max(1, available_cpus() // (ranks_per_node * num_parallel))
     wanted = resources.cpus_per_task or share
     torch.set_num_threads(_capped("cpus_per_task", wanted, share))
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
 from common.launch.command import Command
-from common.launch.resources import count_ranks
+from common.launch.resources import count_ranks_per_node
 from common.launch.settle import settle
 from common.launch.sweep import Proposal
 from common.launch.variations import Variations
@@ -33,7 +33,8 @@ class Point:
         overrides: All its overrides, those of Hydra itself included.
         own_overrides: The overrides that the sweep varies, empty for a plain run.
         config: Its composed configuration.
-        num_ranks: Processes that share its work.
+        num_nodes: Machines that share its work.
+        ranks_per_node: Processes on each of them that do.
         code: Fingerprints of the code's files.
         packages: Versions of the packages that can change a result.
         data: What its components say of the data that is used.
@@ -44,11 +45,17 @@ class Point:
     overrides: list[str]
     own_overrides: list[str]
     config: DictConfig
-    num_ranks: int
+    num_nodes: int
+    ranks_per_node: int
     code: dict[str, str]
     packages: dict[str, str]
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes that share its work."""
+        return self.num_nodes * self.ranks_per_node
 
     @property
     def may_continue(self) -> bool:
@@ -117,10 +124,11 @@ class Composer:
     def _point(self, proposal: Proposal) -> Point:
         command = self._command
         composed = self._variations.compose(proposal.overrides)
-        num_ranks = count_ranks(composed.config.device, command.resources)
+        num_nodes = command.resources.nodes
+        ranks_per_node = count_ranks_per_node(composed.config.device, command.resources)
         with editable(composed):
             composed.hydra.job.num, composed.hydra.job.id = proposal.index, str(proposal.index)
-            composed.hydra.launcher.tasks_per_node = num_ranks
+            composed.hydra.launcher.nodes, composed.hydra.launcher.tasks_per_node = num_nodes, ranks_per_node
         swept = {key.lstrip("+") for key in command.search.swept}
         changes = changes_between(self._defaults, _plain(composed))  # Before what they leave to the machine is settled.
         return Point(
@@ -128,7 +136,8 @@ class Composer:
             overrides=[*proposal.overrides, *composed.hydra.overrides.hydra],
             own_overrides=[line for line in proposal.overrides if line.lstrip("+").partition("=")[0] in swept],
             config=composed,
-            num_ranks=num_ranks,
+            num_nodes=num_nodes,
+            ranks_per_node=ranks_per_node,
             code=self._code,
             packages=self._packages,
             data=settle(composed),

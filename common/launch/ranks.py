@@ -1,7 +1,8 @@
-"""The further processes of a run on several ranks: the same command, started again by the first process.
+"""The processes of a run on several ranks: on this machine the first one starts the same command again for each other.
 
-Each process finds its number in the environment, where Lightning looks for it too. Only the first one chooses the
-folder, keeps the record and logs; the others write what they have to say to `rank_<number>.log`.
+In a job of a cluster SLURM starts all of them (`common/launch/slurm_batch.py`). Each process finds its number in the
+environment, where Lightning looks for it too. Only the first one chooses the folder, keeps the record and logs; the
+others write what they have to say to `rank_<number>.log`.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import RunStoppedError
+from common.errors import RunError
 from common.run import stop
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
 PARENT_VARIABLE = "AI_RESEARCH_PARENT_PID"
 """Names the process that started this one, and without which it is not to go on."""
 
+STARTED_VARIABLE = "AI_RESEARCH_RANKS_STARTED"
+"""Says that whoever started this process has started the others too."""
+
 GRACE_S = 15
 """How long the others may take to leave once one process is done or has failed."""
 
@@ -32,7 +36,7 @@ POLL_S = 0.5
 
 
 def folder_of_first_rank() -> Path | None:
-    """Returns the run's folder if this process is a further rank, started by the first one."""
+    """Returns the run's folder if this process is a further rank of a run that another process leads."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return Path(folder) if folder else None
 
@@ -46,14 +50,17 @@ def end_with_parent(number: signal.Signals) -> None:
 
 @contextmanager
 def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
-    """Runs the further ranks beside the block, which is the first.
+    """Runs the further ranks beside the block, which is the first, unless they run already.
 
     Args:
-        num_ranks: Processes in all.
+        num_ranks: Processes in all, on this machine.
         overrides: The overrides of the one subtask to run.
         folder: The run's folder.
+
+    Raises:
+        RunError: the block ended well, but another rank did not.
     """
-    if num_ranks == 1:
+    if num_ranks == 1 or STARTED_VARIABLE in os.environ:
         yield
         return
     shared = {
@@ -62,7 +69,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
         "WORLD_SIZE": str(num_ranks),
         "NODE_RANK": "0",
     }
-    with _environment(shared | {"LOCAL_RANK": "0"}):
+    with _environment(shared | {"RANK": "0", "LOCAL_RANK": "0"}):
         processes = [_start(rank, overrides, folder) for rank in range(1, num_ranks)]
         is_over = threading.Event()
         threading.Thread(target=_watch, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
@@ -71,10 +78,13 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
         finally:
             is_over.set()
             _wait(processes)
+        for rank, process in enumerate(processes, start=1):
+            if process.returncode not in (0, -signal.SIGKILL):  # Killed: it was done, and took too long to leave.
+                raise RunError(f"Rank {rank} ended with status {process.returncode}: {folder / f'rank_{rank}.log'}")
 
 
 def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    own = {"LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     environment = {**os.environ, **own}
     with (folder / f"rank_{rank}.log").open("ab") as output:
         return subprocess.Popen(
@@ -90,7 +100,7 @@ def _watch(processes: list[subprocess.Popen[bytes]], is_over: threading.Event, f
     """Ends this process if another rank fails and this one does not notice, because it waits for it."""
     while not is_over.wait(POLL_S):
         for rank, process in enumerate(processes, start=1):
-            if process.poll() not in (None, 0, RunStoppedError.exit_status):
+            if process.poll() not in (None, 0):
                 log.error("Rank %d ended with status %s; see %s.", rank, process.poll(), folder / f"rank_{rank}.log")
                 if not is_over.wait(GRACE_S):
                     os._exit(1)

@@ -15,15 +15,17 @@ WEEK_MIN = 7 * 24 * 60
 class Resources:
     """What a task file may ask for, whichever launcher runs it.
 
-    The local launcher honours `cpus_per_task`, `tasks_per_node` and `gpus_per_node`; the other fields mean something to
-    a cluster alone.
+    The local launcher honours `cpus_per_task`, `tasks_per_node` and `gpus_per_node`, and is one node; the other fields
+    mean something to a cluster alone.
 
     Attributes:
+        nodes: Machines that share the work of a subtask.
         cpus_per_task: CPUs per process, for torch's threads and for data-loading workers. null: on this machine all
             that the process may use, on a cluster one.
-        tasks_per_node: Processes (ranks) that share the work of a subtask.
-        gpus_per_node: GPUs; null: none asked for. With `config.device=gpu` each has a process (rank) of its own.
-        mem_gb: Memory in GB; null: the cluster's default.
+        tasks_per_node: Processes (ranks) on each node that share the work of a subtask.
+        gpus_per_node: GPUs of each node; null: none asked for. With `config.device=gpu` each has a process (rank) of
+            its own.
+        mem_gb: Memory of each node in GB; null: the cluster's default.
         timeout_min: Minutes after which the cluster stops a job, which is then queued again and goes on.
         account: Whom the cluster charges; null: its default.
         partition: Part of the cluster; null: its default.
@@ -34,6 +36,7 @@ class Resources:
         setup: Lines of shell that a job begins with, such as `module load apptainer`.
     """
 
+    nodes: Annotated[int, ge(1)] = 1
     cpus_per_task: Annotated[int, ge(1)] | None = None
     tasks_per_node: Annotated[int, ge(1)] = 1
     gpus_per_node: Annotated[int, ge(0)] | None = None
@@ -83,8 +86,8 @@ class SlurmResources(Resources):
         return self.python or sys.executable
 
 
-def count_ranks(device: Device, resources: Resources) -> int:
-    """Returns how many processes share the work of a subtask: on GPUs one for each.
+def count_ranks_per_node(device: Device, resources: Resources) -> int:
+    """Returns how many processes of each node share the work of a subtask: on GPUs one for each.
 
     Args:
         device: Where the numbers are crunched.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import ConfigError, RunStoppedError
 from common.launch.point import Point
+from common.launch.ranks import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.resources import SlurmResources
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
@@ -27,6 +28,25 @@ if [ $is_stopped = yes ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {most} ]; then
     fi
 fi
 exit $status"""
+
+# One task for each rank. TERM also comes from `srun` when a rank fails: a rank that cannot handle it yet must not end
+# as if it had been stopped, or the job would be queued again. The address is that of the node where `srun` runs.
+RANKS = """trap '' TERM
+export RANK=$((SLURM_NODEID * {per_node} + SLURM_LOCALID)) LOCAL_RANK=$SLURM_LOCALID NODE_RANK=$SLURM_NODEID
+export WORLD_SIZE={all} MASTER_ADDR=$SLURM_LAUNCH_NODE_IPADDR {started}=yes
+if [ $RANK -gt 0 ]; then
+    export {folder_variable}={folder}
+    exec >>{folder}/rank_$RANK.log 2>&1
+fi"""
+
+FREE_PORT = """port='import socket; print(socket.create_server(("", 0)).getsockname()[1])'
+export MASTER_PORT=$({python} -c "$port")"""
+
+SRUN_OPTIONS = (
+    "--kill-on-bad-exit=1",  # Without one rank the others cannot go on.
+    "--wait=0",  # The first rank has more to do in the end than the others, and may take its time.
+    "--cpu-bind=none",  # A node's ranks divide its CPUs among themselves, as they do without SLURM.
+)
 
 
 def write_job(folder: Path, points: list[Point], folders: list[Path], name: str, resources: SlurmResources) -> Path:
@@ -55,21 +75,33 @@ def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResou
     """Returns the shell lines that run a point from the snapshot, in its own folder."""
     variables = variables_of_job(own_folder, code)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    command = f"exec {resources.interpreter} {shlex.join([str(program_in(code)), *point.overrides])}"
-    return "\n".join([f"cd {shlex.quote(str(Path.cwd()))}", *exports, command, ""])
+    ranks = RANKS.format(
+        per_node=point.ranks_per_node,
+        all=point.num_ranks,
+        started=STARTED_VARIABLE,
+        folder_variable=FOLDER_VARIABLE,
+        folder=shlex.quote(str(own_folder)),
+    )
+    lines = [
+        f'[ "$SLURM_LOCALID" -lt {point.ranks_per_node} ] || exit 0  # Another point of the sweep has more ranks.',
+        f"cd {shlex.quote(str(Path.cwd()))}",
+        *exports,
+        *([ranks] if point.num_ranks > 1 else []),
+        f"exec {resources.interpreter} {shlex.join([str(program_in(code)), *point.overrides])}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def script_of(place: Path, num_points: int, name: str, resources: SlurmResources) -> str:
-    """Returns the script of a submission, made by submitit.
-
-    One task on one node holds all ranks of a point: the first rank starts the others, in a container too.
-    """
+    """Returns the script of a submission, made by submitit: a task for each rank of a point."""
     from submitit.slurm.slurm import _make_sbatch_string  # It has no public way to add what follows the command.
 
+    tasks_per_node = max(resources.tasks_per_node, resources.gpus_per_node or 0)
+    num_tasks = resources.nodes * tasks_per_node
+    port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
     number = "${SLURM_ARRAY_TASK_ID}" if num_points > 1 else "0"
     further = {
-        "nodes": 1,
-        "ntasks": 1,
+        "ntasks": num_tasks,
         "requeue": True,
         "signal": f"USR2@{resources.signal_delay_s}",
         **resources.additional_parameters,
@@ -79,7 +111,9 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),
         time=resources.timeout_min,
-        cpus_per_task=(resources.cpus_per_task or 1) * max(resources.tasks_per_node, resources.gpus_per_node or 0),
+        nodes=resources.nodes,
+        ntasks_per_node=tasks_per_node,
+        cpus_per_task=resources.cpus_per_task or 1,
         gpus_per_node=resources.gpus_per_node,
         mem=None if resources.mem_gb is None else f"{round(1024 * resources.mem_gb)}M",
         account=resources.account,
@@ -88,7 +122,8 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         constraint=resources.constraint,
         array_parallelism=resources.array_parallelism,
         map_count=num_points if num_points > 1 else None,
-        setup=["trap : TERM INT USR1 USR2", *resources.setup],
+        setup=["trap : TERM INT USR1 USR2", *resources.setup, *port],
+        srun_args=SRUN_OPTIONS,
         teardown=[REQUEUE.format(stopped=RunStoppedError.exit_status, most=resources.max_num_timeout)],
         stderr_to_stdout=True,
         additional_parameters=further,

@@ -3,8 +3,7 @@
 import time
 from pathlib import Path
 
-from common.launch.progress import OVER, Job, State, show_counts, tell_state
-from common.run.choice import read_record
+from common.launch.progress import OVER, Job, State, displayed
 from common.run.queue import job_states
 
 POLL_S = 2.0
@@ -26,22 +25,20 @@ def follow(job_id: int, folder: Path, jobs: list[Job]) -> dict[int, str]:
     Returns:
         What went wrong, by the index of the point whose job failed.
     """
-    states: dict[int, State] = {}
     try:
-        while len([state for state in states.values() if state in OVER]) < len(jobs):
-            queue = job_states(job_id)
-            for task, job in enumerate(jobs):
-                state = state_of(job, queue.get(task if len(jobs) > 1 else None))
-                if states.get(task) != state:
-                    states[task] = state
-                    tell_state(job, state)
-            show_counts(states, dict(enumerate(jobs)))
-            time.sleep(POLL_S)
+        with displayed(jobs) as display:
+            while any(job.state not in OVER for job in jobs):
+                display.refresh()
+                time.sleep(POLL_S)
+                queue = job_states(job_id)
+                for task, job in enumerate(jobs):
+                    state = state_of(job, queue.get(task if len(jobs) > 1 else None))
+                    if state != job.state:
+                        display.tell(job, state)
     except KeyboardInterrupt:
         print(f"\nThe jobs go on without this command.\n{how_to_follow(job_id, folder)}")
         raise
-    failed = [job for task, job in enumerate(jobs) if states[task] == "failed"]
-    return {job.point.index: _error_of(job) for job in failed}
+    return {job.point.index: _error_of(job) for job in jobs if job.state == "failed"}
 
 
 def state_of(job: Job, in_queue: str | None) -> State:
@@ -53,8 +50,8 @@ def state_of(job: Job, in_queue: str | None) -> State:
     """
     if in_queue is not None:
         return "pending" if in_queue == "PENDING" else "running"
-    return "finished" if read_record(job.folder)["status"] == "finished" else "failed"
+    return "finished" if job.record["status"] == "finished" else "failed"
 
 
 def _error_of(job: Job) -> str:
-    return str(read_record(job.folder).get("error") or "it left the queue without a result")
+    return str(job.record.get("error") or "it left the queue without a result")

@@ -31,18 +31,27 @@ def name_of_stop() -> str:
     return _received[0].name if _received else "a signal to another rank"
 
 
+def notice_of_stop() -> str:
+    """Returns what a person should read about the last signal that asked this process to stop."""
+    hint = " (Ctrl-C again leaves at once, unsaved)" if _received[-1] == signal.SIGINT else ""
+    return f"{_received[-1].name}: saving at the next step, then leaving{hint}."
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
+def stop_on_signals(*, says_so: bool = True) -> Iterator[None]:
     """Lets the stop signals set the flag while the block runs; then the handlers before are back, and it is cleared.
 
     Within another such block this one changes nothing: the flag is the outer one's.
+
+    Args:
+        says_so: Whether the notice of a stop is printed at once; else the block prints it where it does no harm.
     """
-    if signal.getsignal(SIGNALS[0]) is _set_flag:
+    if signal.getsignal(SIGNALS[0]) in (_set_flag, _set_flag_and_say_so):
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        signal.signal(number, _set_flag)
+        signal.signal(number, _set_flag_and_say_so if says_so else _set_flag)
     try:
         yield
     finally:
@@ -84,5 +93,8 @@ def _set_flag(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGINT and signal.SIGINT in _received:
         os._exit(SECOND_INTERRUPT_STATUS)
     _received.append(signal.Signals(number))
-    hint = " (Ctrl-C again leaves at once, unsaved)" if number == signal.SIGINT else ""
-    os.write(2, f"\n{signal.Signals(number).name}: saving at the next step, then leaving{hint}.\n".encode())
+
+
+def _set_flag_and_say_so(number: int, frame: FrameType | None) -> None:
+    _set_flag(number, frame)
+    os.write(2, f"\n{notice_of_stop()}\n".encode())

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from common.cli.ls import NEWEST, moment_of
-from common.cli.output import duration_text, short_names, size_text
+from common.cli.output import size_text
+from common.utils.text import duration_text, short_names
 
 
 def names(listed: Any) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from common.errors import ConfigError
-from common.launch.resources import Resources, count_ranks
+from common.launch.resources import Resources, count_ranks_per_node
 from common.launch.sweep import expand_grid, swept_keys
 
 
@@ -141,13 +141,21 @@ def test_torch_gets_as_many_threads_as_the_subtask_has_cpus(run, monkeypatch: py
     assert "hydra.launcher.cpus_per_task=8 is more than this machine grants: 3 used." in outcome.out
 
 
+def test_this_machine_is_the_only_node(run, outputs) -> None:
+    outcome = run("hydra.launcher.nodes=2")
+    assert outcome.status == 0
+    assert "hydra.launcher.nodes=2 is more than this machine grants: 1 used." in outcome.out
+    settings = yaml.safe_load((outputs()[0] / ".hydra" / "hydra.yaml").read_text())["hydra"]["launcher"]
+    assert (settings["nodes"], settings["tasks_per_node"]) == (1, 1)
+
+
 def test_each_gpu_has_a_process() -> None:
-    assert count_ranks("gpu", Resources(gpus_per_node=2)) == 2
-    assert count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=2)) == 2
-    assert count_ranks("cpu", Resources(gpus_per_node=2)) == 1
-    assert count_ranks("gpu", Resources(tasks_per_node=3)) == 3
+    assert count_ranks_per_node("gpu", Resources(gpus_per_node=2)) == 2
+    assert count_ranks_per_node("gpu", Resources(gpus_per_node=2, tasks_per_node=2)) == 2
+    assert count_ranks_per_node("cpu", Resources(gpus_per_node=2)) == 1
+    assert count_ranks_per_node("gpu", Resources(tasks_per_node=3)) == 3
     with pytest.raises(ConfigError, match="each GPU has one process"):
-        count_ranks("gpu", Resources(gpus_per_node=2, tasks_per_node=3))
+        count_ranks_per_node("gpu", Resources(gpus_per_node=2, tasks_per_node=3))
 
 
 def test_unset_the_root_is_the_repository(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -248,6 +248,8 @@ def test_points_side_by_side_give_the_same_numbers_and_survive_a_kill(root: Path
     printed = process.communicate()[0]
     assert process.returncode == 1, printed
     assert "1 of 2 points failed" in printed
+    assert "config.seed=1: running\n" in printed
+    assert "config.seed=0: finished  test/loss 0." in printed
     assert "1: config.seed=1: its process ended with status -9" in printed
     sweep = sweep_below(root)
     assert [row["status"] for row in table_of(sweep)] == ["finished", "failed"]
@@ -278,6 +280,8 @@ def test_one_interrupt_stops_all_points_saved(root: Path) -> None:
     assert process.returncode == 75, printed
     sweep = sweep_below(root)
     assert [row["status"] for row in table_of(sweep)] == ["stopped", "stopped", "not started"]
+    assert "SIGINT: saving at the next step, then leaving (Ctrl-C again leaves at once, unsaved)." in printed
+    assert [f"config.seed={seed}: stopped" in printed for seed in range(3)] == [True, True, False]
     assert all((folder / "lightning" / "last.ckpt").is_file() for folder in points_of(sweep))
 
 

@@ -1,4 +1,7 @@
-"""A SLURM cluster of one node, started by hand: munged, slurmctld and slurmd, in folders of their own."""
+"""A SLURM cluster, started by hand: munged, slurmctld and a slurmd for each node, in folders of their own.
+
+Its two nodes are this machine under two names. Jobs run on the first one; the partition `pair` has both.
+"""
 
 import contextlib
 import os
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NODES = ("node1", "node2")
 START_TIMEOUT_S = 30.0
 POLL_S = 0.2
 
@@ -35,13 +39,13 @@ def running_cluster(folder: Path) -> Iterator[dict[str, str]]:
     """
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     (folder / "slurm.conf").write_text(configuration(folder))
-    for name in ("state", "spool"):
+    for name in ("state", *NODES):
         (folder / name).mkdir()
     daemons = [start_munge()]
     try:
-        for name in ("slurmctld", "slurmd"):
-            with (folder / f"{name}.out").open("wb") as output:
-                daemons.append(subprocess.Popen([name, "-D"], env=environment, stdout=output, stderr=output))
+        for number, words in enumerate([["slurmctld"], *(["slurmd", "-N", name] for name in NODES)]):
+            with (folder / f"daemon_{number}.out").open("wb") as output:
+                daemons.append(subprocess.Popen([*words, "-D"], env=environment, stdout=output, stderr=output))
         wait_until_idle(environment)
         yield environment
     finally:
@@ -58,6 +62,11 @@ def configuration(folder: Path) -> str:
     """Returns the cluster's configuration."""
     host, port = socket.gethostname(), free_port()
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 - 1024
+    nodes = "\n".join(
+        f"NodeName={name} NodeHostname={name} NodeAddr=127.0.0.1 Port={free_port()} "
+        f"CPUs={os.cpu_count()} RealMemory={memory_mb} State=UNKNOWN"
+        for name in NODES
+    )
     return f"""
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -67,6 +76,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=1,bf_interval=1
 ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -75,15 +85,15 @@ KillWait=5
 MinJobAge=300
 MpiDefault=none
 SlurmctldPort={port}
-SlurmdPort={free_port()}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory_mb} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+SlurmdLogFile={folder}/%n.log
+{nodes}
+PartitionName=main Nodes={NODES[0]} Default=YES MaxTime=INFINITE State=UP
+PartitionName=pair Nodes={",".join(NODES)} MaxTime=INFINITE State=UP
 """
 
 
@@ -97,11 +107,11 @@ def start_munge() -> subprocess.Popen[bytes] | None:
 
 
 def wait_until_idle(environment: dict[str, str]) -> None:
-    """Waits until the node takes jobs."""
+    """Waits until the nodes take jobs."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         said = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False)
-        if said.stdout.strip() == "idle":
+        if set(said.stdout.split()) == {"idle"}:
             return
         time.sleep(POLL_S)
     raise TimeoutError(f"The cluster is not up after {START_TIMEOUT_S:.0f} s: {said.stdout}{said.stderr}")

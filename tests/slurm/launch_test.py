@@ -1,4 +1,4 @@
-"""The slurm launcher on a real cluster of one node."""
+"""The slurm launcher on a real cluster."""
 
 import os
 import re
@@ -10,15 +10,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.run.metrics import read_metrics
 from tests.docs.markdown import CLUSTER, all_blocks, commands
-from tests.slurm.conftest import DEFAULTS, LoginNode, assert_same_result, record_of, wait_for
+from tests.slurm.conftest import DEFAULTS, LoginNode, assert_same_result, record_of, result_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SHORT = ("trainer.max_epochs=1",)
 LONG = ("trainer.max_epochs=6", "litmodule.optimizer.lr=1e-3")
+PAIR = ("trainer.max_epochs=2", "litmodule.optimizer.lr=1e-3")
+TWO_NODES = ("hydra.launcher.nodes=2", "hydra.launcher.partition=pair")
+
+TOLERANCE = 1e-5
+"""How far results may lie apart that were added up in another order."""
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +33,17 @@ def peaceful(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     login = LoginNode(cluster, tmp_path_factory.mktemp("peaceful"))
     status, printed = login.run("fnn", *LONG)
     assert status == 0, printed
+    return login.folder("fnn")
+
+
+@pytest.fixture(scope="module")
+def peaceful_pair(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two nodes that nothing interrupted."""
+    login = LoginNode(cluster, tmp_path_factory.mktemp("peaceful_pair"))
+    status, printed = login.run("fnn", *PAIR, *TWO_NODES)
+    assert status == 0, printed
+    job = login.slurm("scontrol", "show", "job", number_of_job(login))
+    assert "NumNodes=2 NumCPUs=2 NumTasks=2" in job
     return login.folder("fnn")
 
 
@@ -86,9 +103,13 @@ def test_search_that_is_shipped_runs_on_the_cluster(login: LoginNode) -> None:
     assert len({record["result"] for record in records}) == 2
 
 
-def test_job_that_is_requeued_ends_in_the_same_bits(login: LoginNode, peaceful: Path) -> None:
-    process = login.start("fnn", *LONG)
-    wait_for(lambda: num_rows(login) > 150)
+@pytest.mark.parametrize(("uninterrupted", "settings"), [("peaceful", LONG), ("peaceful_pair", (*PAIR, *TWO_NODES))])
+def test_job_that_is_requeued_ends_in_the_same_bits(
+    login: LoginNode, request: pytest.FixtureRequest, uninterrupted: str, settings: tuple[str, ...]
+) -> None:
+    peaceful: Path = request.getfixturevalue(uninterrupted)
+    process = login.start("fnn", *settings)
+    wait_for(lambda: num_rows(login) > len(read_metrics(peaceful)) / 4)
     job = number_of_job(login)
     login.slurm("scontrol", "requeue", job)
     start_now(login, job)
@@ -115,12 +136,31 @@ def test_job_that_reaches_its_time_limit_twice_ends_in_the_same_bits(login: Logi
     assert_same_result(login.folder("fnn"), peaceful)
 
 
-def test_two_ranks_share_a_job(login: LoginNode) -> None:
-    status, printed = login.run("mlp", *SHORT, "hydra.launcher.tasks_per_node=2", "hydra.launcher.cpus_per_task=1")
+def test_two_ranks_on_one_node_give_the_result_of_one_on_each_of_two(login: LoginNode, peaceful_pair: Path) -> None:
+    status, printed = login.run("fnn", *PAIR, "hydra.launcher.tasks_per_node=2")
     assert status == 0, printed
-    folder = login.folder("mlp")
-    assert (folder / "rank_1.log").is_file()
-    assert "NumCPUs=2" in login.slurm("scontrol", "show", "job", str(record_of(folder)["slurm"]["job_id"]))
+    folder = login.folder("fnn")
+    assert "NumNodes=1 NumCPUs=2 NumTasks=2" in login.slurm("scontrol", "show", "job", number_of_job(login))
+    assert record_of(folder)["identity"] != record_of(peaceful_pair)["identity"]
+    (rows, parameters), (other_rows, other_parameters) = result_of(folder), result_of(peaceful_pair)
+    assert len(rows) == len(other_rows)
+    for row, other in zip(rows, other_rows, strict=True):
+        assert row == pytest.approx(other, abs=TOLERANCE)
+    assert all(torch.allclose(parameters[name], other_parameters[name], atol=TOLERANCE) for name in parameters)
+    for one in (folder, peaceful_pair):
+        assert "GLOBAL_RANK: 1, MEMBER: 2/2" in (one / "rank_1.log").read_text()
+
+
+def test_job_whose_second_node_fails_at_once_is_not_queued_again(login: LoginNode, tmp_path: Path) -> None:
+    """Although the first node's process is ended by a signal, before it could handle any."""
+    wrapper = tmp_path / "fails_on_second"
+    wrapper.write_text(
+        f'#!/bin/sh\n[ "$RANK" = 1 ] && exit 1\n[ "$RANK" = 0 ] && sleep 2\nexec {sys.executable} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    status, printed = login.run("fnn", *PAIR, *TWO_NODES, f"hydra.launcher.python={wrapper}")
+    assert status == 1, printed
+    assert "Restarts=0" in login.slurm("scontrol", "show", "job", number_of_job(login))
 
 
 def test_python_may_be_a_command_of_ones_own(login: LoginNode, tmp_path: Path) -> None:

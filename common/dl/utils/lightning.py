@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
@@ -56,7 +57,11 @@ def instantiate_trainer(
     live = trainer(
         logger=[metrics_logger, logger],
         callbacks=[*own, *callbacks.values(), *(given if isinstance(given, list) else [given])],
-        plugins=[*(trainer.keywords.get("plugins") or []), AtomicCheckpointIO(checkpointer.folder)],
+        plugins=[
+            *(trainer.keywords.get("plugins") or []),
+            AtomicCheckpointIO(checkpointer.folder),
+            LightningEnvironment(),  # In a SLURM job, too, `common.launch` says which rank this is.
+        ],
         use_distributed_sampler=False,  # The data module's sampler knows the ranks.
         enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,

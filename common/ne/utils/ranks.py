@@ -49,7 +49,7 @@ class Ranks:
 @contextmanager
 def connected_ranks() -> Iterator[Ranks]:
     """Connects this process with the others that share its run, while the block runs."""
-    ranks = Ranks(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    ranks = Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if ranks.num_ranks == 1:
         yield ranks
         return
