@@ -68,7 +68,7 @@ def live_table(jobs: Sequence[Job]) -> Iterator[LiveTable]:
     Args:
         jobs: What it shows.
     """
-    with Live(auto_refresh=False) as live:
+    with Live(console=Console(), auto_refresh=False) as live:
         live.console.show_cursor()  # A second Ctrl-C ends this process at once, and would leave it hidden.
         table = LiveTable(jobs, live)
         table.draw()
