@@ -34,10 +34,10 @@ demo: $(STAMP)  ## train task=fnn of classify_mnist; more settings with ARGS="..
 	$(BIN)/python projects/classify_mnist/train.py task=fnn $(ARGS)
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not container" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not container" $(ARGS)
 
 test-fast: $(STAMP)  ## run the tests that take under a second or two
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not container" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not slow and not container" $(ARGS)
 
 test-container: $(STAMP)  ## build the cpu image and run a task inside, with buildah
 	$(BIN)/python -m pytest tests/containers -m container $(ARGS)

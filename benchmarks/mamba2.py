@@ -32,7 +32,7 @@ CONTESTANTS = {
 }
 PARTS = ("speed", "length", "step", "copying")
 LENGTHS = (512, 1024, 2048, 4096, 8192)
-COPY_LENGTH, NUM_COPIED, NUM_SYMBOLS = 256, 8, 8
+COPY_LENGTH, NUM_COPIED, NUM_SYMBOLS, NUM_COPY_STEPS = 256, 8, 8, 3000
 
 
 def main() -> None:
@@ -129,8 +129,10 @@ def copying(_: argparse.Namespace) -> None:
     )
     network = Mamba2(config)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    # With a constant rate the accuracy comes and goes between 0.93 and 0.99.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=NUM_COPY_STEPS)
     started = time.perf_counter()
-    for step in range(1, 4001):
+    for step in range(1, NUM_COPY_STEPS + 1):
         tokens, answers = selective_copying(32)
         logits = network(tokens)[:, -NUM_COPIED:]
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten())
@@ -138,6 +140,7 @@ def copying(_: argparse.Namespace) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         if step % 100 == 0:
             accuracy = copying_accuracy(network)
             print(f"  step {step}: {accuracy:.4f} after {time.perf_counter() - started:.0f} s", flush=True)

@@ -108,8 +108,9 @@ def built(group: str, name: str, folder: Path, **overrides: Any) -> Any:
     node = OmegaConf.merge({key: value for key, value in node.items_ex(resolve=False) if key != "defaults"}, overrides)
     if "${hydra:" in str(OmegaConf.to_container(node).get("name")):  # Known only inside a job.
         node.name = "some_run"
-    if "${hydra:" in str(OmegaConf.to_container(node).get("devices")):
-        node.devices = 1
+    for counted in ("devices", "num_nodes"):
+        if "${hydra:" in str(OmegaConf.to_container(node).get(counted)):
+            node[counted] = 1
     root = OmegaConf.create({"config": settings, "member": node})
     return instantiate(root.member)
 
