@@ -25,7 +25,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf.basecontainer import BaseContainer
 
 from common.runner import BaseTaskRunner
-from common.utils.misc import available_cpus
 from projects.classify_mnist.train import TaskRunner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -60,12 +59,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts files first that take long: a worker that begins one at the end would work alone."""
     num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (item.path.parent.name != "slurm", -num_slow[item.path], item.path))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Returns one worker more than there are CPUs: the one with SLURM's tests waits most of its time."""
-    return available_cpus() + 1
 
 
 @pytest.fixture(scope="session")
