@@ -95,6 +95,7 @@ class OptunaSearch(Search):
             )
         self.swept = [override.get_key_element() for override in searched]
         self.num_points = fields.n_trials
+        self.num_together = min(fields.n_jobs, fields.n_trials)
         self.num_named = NUM_NAMED
         self.keeps_finished = True
         self.budget = {"hydra.sweeper.n_trials": fields.n_trials}

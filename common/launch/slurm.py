@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 
-from common.errors import RunError
+from common.errors import ConfigError, RunError
 from common.launch import local
 from common.launch.command import Command
 from common.launch.outcome import outcome_of
@@ -45,6 +45,7 @@ def launch(command: Command) -> list[JobReturn]:
     """
     if folder_of_job() is not None:
         return local.launch(command)
+    _check_detached(command)
     composer = Composer(command)
     points = composer.examples()
     if command.search.swept:
@@ -82,6 +83,17 @@ def submit_batch(command: Command, sweep: SweepFolder, points: list[Point]) -> N
         return
     sweep.errors |= follow(job_id, sweep.folder, jobs)
     sweep.is_left = False
+
+
+def _check_detached(command: Command) -> None:
+    """Raises if later points need the results of the first, and nobody would wait for these."""
+    search = command.search
+    if _resources_of(command).detach and search.num_together < search.num_points:
+        raise ConfigError(
+            f"hydra.launcher.detach=true with a search whose {search.num_points} trials are chosen "
+            f"{search.num_together} at a time, by the results of those before: nobody would wait for these. Use "
+            f"hydra.launcher.detach=false, or choose all at once with hydra.sweeper.n_jobs={search.num_points}."
+        )
 
 
 def _resources_of(command: Command) -> SlurmResources:

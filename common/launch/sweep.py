@@ -42,6 +42,7 @@ class Search(ABC):
     Attributes:
         swept: The keys that vary; none for a plain run.
         num_points: How many points there will be.
+        num_together: How many of them are chosen before any has run.
         examples: The overrides of points that stand for all: what is wrong with any is wrong with one of these.
         facts: What tells this search from another one with the same examples.
         budget: How long the search goes on; a larger budget continues it. Empty where points alone have budgets.
@@ -51,6 +52,7 @@ class Search(ABC):
 
     swept: list[str]
     num_points: int
+    num_together: int
     examples: list[list[str]]
     facts: dict[str, Any]
     budget: dict[str, Any]
@@ -87,7 +89,7 @@ class Grid(Search):
     def __init__(self, arguments: list[str]) -> None:
         self.swept = swept_keys(arguments)
         self.examples = expand_grid(arguments)
-        self.num_points = self.num_named = len(self.examples)
+        self.num_points = self.num_together = self.num_named = len(self.examples)
         self.keeps_finished = False
         self.facts: dict[str, Any] = {}
         self.budget: dict[str, Any] = {}

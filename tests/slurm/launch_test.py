@@ -238,6 +238,15 @@ def test_what_the_cluster_cannot_give_is_said_before_anything_is_submitted(login
     assert login.folders("fnn") == []
 
 
+def test_search_that_learns_from_its_trials_cannot_be_left_alone(login: LoginNode) -> None:
+    search = ("hydra/sweeper=optuna", "litmodule.optimizer.lr=interval(0.1,0.2)", "hydra.sweeper.n_trials=4")
+    status, printed = login.run("fnn", *SHORT, *search, "hydra.sweeper.n_jobs=2", "hydra.launcher.detach=true")
+    assert status == 2, printed
+    assert "a search whose 4 trials are chosen 2 at a time" in printed
+    assert "or choose all at once with hydra.sweeper.n_jobs=4." in printed
+    assert login.folders("fnn") == []
+
+
 def test_preflight_tells_what_the_cluster_cannot_give_among_all_other_mistakes(login: LoginNode) -> None:
     """A key, a type, a missing value, a layer's size and a resource, in fifty points, of which none is submitted."""
     status, printed = login.run(
