@@ -112,8 +112,7 @@ def table_of(jobs: Sequence[Job], width: int) -> Table:
         width: The terminal's, in characters; what is too long for it is cut off.
     """
     rows: list[list[str | Text]] = [
-        [Text(_title_of(job)), Text(job.state, STYLES[job.state]), duration_text(job.seconds), Text(job.figures)]
-        for job in jobs
+        [_title_of(job), Text(job.state, STYLES[job.state]), duration_text(job.seconds), job.figures] for job in jobs
     ]
     table = make_table("point", "state", "#time", "last metrics", rows=rows)
     for column in table.columns:
