@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from common.dl.litmodule._nnmodule import ssd as ssd_module
 from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2BlocksConfig, Mamba2Config
 from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step, ssd_torch
+from common.dl.litmodule._nnmodule.ssd_factored import ssd_factored
+from common.dl.litmodule._nnmodule.ssd_masked import ssd_masked
 from common.utils.torch import import_torchvision
 
 SIZES: dict[str, Any] = {"input_size": 3, "output_size": 2, "hidden_size": 16, "head_size": 8, "state_size": 5}
@@ -54,6 +56,17 @@ def recurrence(
 # --- the state space
 
 
+@pytest.fixture(params=["factored", "masked"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test both ways: on the CPU, decays that are too strong for one take the other."""
+    if request.param == "masked":
+        monkeypatch.setattr(ssd_module, "can_be_factored", lambda reach: False)
+    else:
+        monkeypatch.setattr(ssd_module, "ssd_masked", None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("chunk_size", [1, 3, 8, 64])
 @pytest.mark.parametrize(
     "sizes",
@@ -68,6 +81,7 @@ def test_chunks_equal_the_recurrence(sizes: Any, chunk_size: int) -> None:
     torch.testing.assert_close(state, expected_state, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("num_chunks", [2, 16, 263])
 def test_the_scan_crosses_as_many_chunks_as_there_are(num_chunks: int) -> None:
     inputs = ssd_inputs(1, num_chunks, 1, 2, 1, 2)
@@ -85,18 +99,45 @@ def test_one_step_equals_the_recurrence() -> None:
     torch.testing.assert_close(new_state, expected_state)
 
 
-def test_gradients_of_the_state_space_are_right() -> None:
-    inputs = [part.requires_grad_() for part in ssd_inputs(1, 7, 2, 2, 1, 2, torch.float64)]
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("sizes", [(1, 7, 2, 2, 1, 2), (2, 5, 4, 1, 2, 2)], ids=str)
+def test_gradients_of_the_state_space_are_right(sizes: Any) -> None:
+    inputs = [part.requires_grad_() for part in ssd_inputs(*sizes, torch.float64)]
     assert torch.autograd.gradcheck(lambda *parts: ssd(*parts, chunk_size=3), inputs)
 
 
-def test_fast_decay_gives_no_bad_numbers() -> None:
-    x, dt, a, b, c, d, state = ssd_inputs(1, 64, 2, 2, 1, 2)
-    inputs = [part.requires_grad_() for part in (x, dt * 100, a * 100, b, c, d, state)]
-    y, _ = ssd(*inputs, chunk_size=32)
-    y.sum().backward()
-    assert y.isfinite().all()
-    assert all(part.grad is not None and part.grad.isfinite().all() for part in inputs)
+@pytest.mark.parametrize(
+    ("forgotten", "is_factored"), [(0.01, True), (60.0, True), (119.0, True), (121.0, False), (160.0, False)]
+)
+def test_decays_of_any_strength_agree_with_the_recurrence(
+    forgotten: float, is_factored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`forgotten` is the logarithm of what is left after a chunk, negated."""
+    x, dt, a, b, c, d, state = ssd_inputs(2, 128, 2, 3, 1, 2)
+    a = -forgotten / dt[:, :64].sum(dim=1).max(dim=0).values
+    dt[:, 64:] = dt[:, :64]
+    used = []
+    monkeypatch.setattr(ssd_module, "ssd_factored", lambda *given: used.append(True) or ssd_factored(*given))
+    inputs = [part.detach().requires_grad_() for part in (x, dt, a, b, c, d, state)]
+    y, last = ssd(*inputs, chunk_size=64)
+    expected_y, expected_last = recurrence(x, dt, a, b, c, d, state)
+    torch.testing.assert_close(y, expected_y, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(last, expected_last, atol=2e-5, rtol=1e-5)
+    (1e-9 * y).sum().backward()
+    gradients = [part.grad for part in inputs]
+    wide = [part.detach().double().requires_grad_() for part in inputs]
+    (1e-9 * ssd_masked_outputs(*wide)).sum().backward()
+    for gradient, part in zip(gradients, wide, strict=True):
+        torch.testing.assert_close(gradient.double(), part.grad, atol=1e-13, rtol=1e-4)
+    assert bool(used) == is_factored
+
+
+def ssd_masked_outputs(x: Tensor, dt: Tensor, *others: Tensor) -> Tensor:
+    """The outputs by masks, one chunk for all."""
+    a, b, c, d, state = others
+    x, dt, b, c = (part.unsqueeze(1) for part in (x, dt, b, c))
+    y, _ = ssd_masked(x, dt.log(), (dt * a).cumsum(dim=2), b, c, d, state)
+    return y.squeeze(1)
 
 
 def test_mamba_ssm_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +245,38 @@ def test_bfloat16_comes_near_float32_and_keeps_its_state_in_float32() -> None:
     y.float().square().mean().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert model.step(x[:, 0].bfloat16(), cache)[0].dtype == torch.bfloat16
+
+
+def test_mixed_precision_comes_near_float32() -> None:
+    model, x = network(), torch.randn(2, 30, 3)
+    expected = model(x)
+    expected.square().mean().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = model.prefill(x, model.make_cache(2))
+        loss = y.float().square().mean()
+    loss.backward()
+    torch.testing.assert_close(y.float(), expected, atol=0.05, rtol=0.05)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient, atol=0.05, rtol=0.1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        stepped_y = stepped(model, x)
+    torch.testing.assert_close(stepped_y.float(), expected, atol=0.05, rtol=0.05)
+
+
+def test_gradients_reach_what_a_prompt_left() -> None:
+    """A sequence that is cut in two has the gradients of the whole one."""
+    model, x = network(chunk_size=4, num_groups=2).double(), torch.randn(2, 13, 3, dtype=torch.float64)
+    model(x).square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    first, cache = model.prefill(x[:, :2], model.make_cache(2))
+    second, _ = model.prefill(x[:, 2:], cache)
+    torch.cat([first, second], dim=1).square().sum().backward()
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.dl.litmodule._nnmodule.gated import GatedConvolution, GatedNorm
+from common.dl.litmodule._nnmodule.gated import GatedConvolution, GatedNorm, SplitLinear
 from common.dl.litmodule._nnmodule.sequence import SequenceModel
 from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step
 from common.utils.beartype import ge
@@ -124,7 +124,7 @@ class Mamba2(SequenceModel):
         self.config = config
         self.embedding = nn.Linear(config.input_size, config.hidden_size)
         self.blocks = nn.ModuleList(Mamba2Block(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-5)
+        self.norm = RMSNorm(config.hidden_size)
         self.head = nn.Linear(config.hidden_size, config.output_size)
 
     def make_cache(self, batch_size: int) -> list[MixerCache]:
@@ -162,7 +162,7 @@ class Mamba2Block(nn.Module):
 
     def __init__(self, config: Mamba2BlocksConfig) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(config.hidden_size, eps=1e-5)
+        self.norm = RMSNorm(config.hidden_size)
         self.mixer = Mamba2Mixer(config)
 
     def forward(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
@@ -194,70 +194,74 @@ class Mamba2Mixer(nn.Module):
         self.dt_bias = nn.Parameter(step_sizes + torch.log(-torch.expm1(-step_sizes)))  # Softplus, inverted.
         self.A_log = nn.Parameter(torch.empty(config.num_heads).uniform_(1, MAX_FORGETTING).log())
         self.D = nn.Parameter(torch.ones(config.num_heads))
-        self.norm = GatedRMSNorm(config.inner_size, config.num_groups)
+        self.norm = RMSNorm(config.inner_size, config.num_groups)
         self.out_proj = nn.Linear(config.inner_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
         """Processes B×L×D."""
         gate, channels, step_sizes = self._project(x)
-        channels = torch.cat([cache.window, channels], dim=1)
-        window = channels[:, channels.shape[1] - self.config.conv_size + 1 :]
-        inputs, b, c = self._split(self._convolve(channels))
-        y, state = ssd(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state, self.config.chunk_size)
-        return self._finish(y, gate), MixerCache(window, state)
+        with torch.autocast(x.device.type, enabled=False):
+            inputs, b, c = self._convolve(cache.window, channels)
+            y, state = ssd(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state, self.config.chunk_size)
+            y = self.norm(y.flatten(-2), gate)
+        return self.out_proj(y), MixerCache(self._window(cache.window, channels), state)
 
     def step(self, x: Tensor, cache: MixerCache) -> tuple[Tensor, MixerCache]:
         """Processes B×D."""
         gate, channels, step_sizes = self._project(x)
-        channels = torch.cat([cache.window, channels.unsqueeze(1)], dim=1)
-        inputs, b, c = self._split(self._convolve(channels).squeeze(1))
-        y, state = ssd_step(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state)
-        return self._finish(y, gate), MixerCache(channels[:, 1:], state)
+        channels = channels.unsqueeze(1)
+        with torch.autocast(x.device.type, enabled=False):
+            inputs, b, c = (part.squeeze(1) for part in self._convolve(cache.window, channels))
+            y, state = ssd_step(inputs, step_sizes, self._decay_rates(), b, c, self.D, cache.state)
+            y = self.norm(y.flatten(-2), gate)
+        return self.out_proj(y), MixerCache(self._window(cache.window, channels), state)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        config = self.config
+        config, device, weight = self.config, x.device.type, self.in_proj.weight
         sizes = [config.inner_size, config.num_channels, config.num_heads]
-        gate, channels, step_sizes = self.in_proj(x).split(sizes, dim=-1)
+        if torch.is_autocast_enabled(device):
+            x, weight = (part.to(torch.get_autocast_dtype(device)) for part in (x, weight))
+        with torch.autocast(device, enabled=False):
+            gate, channels, step_sizes = SplitLinear.apply(x, weight, sizes)  # type: ignore[no-untyped-call]
         return gate, channels, functional.softplus(step_sizes + self.dt_bias)
 
-    def _convolve(self, channels: Tensor) -> Tensor:
-        """Returns the SiLU of a causal convolution of each channel, B×L×X, from B×(K−1+L)×X."""
-        weight, bias = self.conv1d.weight, self.conv1d.bias
+    def _convolve(self, window: Tensor, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the state space's inputs B×L×H×P, and b and c, B×L×G×N each."""
+        config, bias = self.config, self.conv1d.bias
         assert bias is not None
-        y: Tensor = GatedConvolution.apply(channels, weight.squeeze(1), bias)  # type: ignore[no-untyped-call]
-        return y
-
-    def _split(self, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        config = self.config
         num_shared = config.num_groups * config.state_size
-        inputs, b, c = channels.split([config.inner_size, num_shared, num_shared], dim=-1)
+        sizes = [config.inner_size, num_shared, num_shared]
+        weight, bias = (part.to(channels.dtype) for part in (self.conv1d.weight.squeeze(1), bias))
+        window = window.to(channels.dtype)
+        inputs, b, c = GatedConvolution.apply(window, channels, weight, bias, sizes)  # type: ignore[no-untyped-call]
         inputs = inputs.unflatten(-1, (config.num_heads, config.head_size))
         return inputs, *(part.unflatten(-1, (config.num_groups, config.state_size)) for part in (b, c))
+
+    def _window(self, window: Tensor, channels: Tensor) -> Tensor:
+        """Returns the last K−1 steps."""
+        num_kept = self.config.conv_size - 1
+        seen = torch.cat([window, channels[:, -num_kept:]], dim=1)
+        return seen[:, seen.shape[1] - num_kept :]
 
     def _decay_rates(self) -> Tensor:
         return -self.A_log.exp()
 
-    def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
-        output: Tensor = self.out_proj(self.norm(y.flatten(-2), gate))
-        return output
 
-
-class GatedRMSNorm(nn.Module):
-    """Multiplies with the gate's SiLU, then divides by the root mean square of each group's channels.
+class RMSNorm(nn.Module):
+    """Divides by the root mean square of each group's channels; where there is a gate, multiplies with its SiLU before.
 
     Args:
         size: Channels.
         num_groups: Groups, which are normalised apart.
     """
 
-    def __init__(self, size: int, num_groups: int) -> None:
+    def __init__(self, size: int, num_groups: int = 1) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
         self.num_groups = num_groups
 
-    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Normalises the last axis."""
-        y: Tensor = GatedNorm.apply(  # type: ignore[no-untyped-call]
-            x.flatten(0, -2), gate.flatten(0, -2), self.weight, self.num_groups
-        )
+        gate = None if gate is None else gate.flatten(0, -2)
+        y: Tensor = GatedNorm.apply(x.flatten(0, -2), gate, self.weight, self.num_groups)  # type: ignore[no-untyped-call]
         return y.view(x.shape)

@@ -6,11 +6,12 @@ Source: Dao and Gu 2024, "Transformers are SSMs", arXiv 2405.21060. For each hea
 
 where S is the state. Section 6 splits the sequence into chunks: matrix products within them, a scan across them. We
 differ from the paper's listing 1 where that costs time or memory without need: B and C of a group are not repeated for
-its heads, the scan across chunks doubles its reach with each pass, where the listing's one matrix product grows with
-the square of the number of chunks, and the gradients are written by hand (`ssd_chunks.py`).
+its heads, the work across chunks grows with their number and not with its square, and gradients are written by hand.
+On the CPU, `ssd_factored.py` does without Q×Q decays for each head where numbers allow that; `ssd_masked.py` is for
+all else.
 
-Axes: B batch; L length; H heads; P numbers per head; G groups of heads that share B and C; N state size; M chunks of
-all sequences; Q length of a chunk.
+Axes: B batch; L length; H heads; P numbers per head; G groups of heads that share B and C; N state size; C chunks of a
+sequence; Q length of a chunk.
 """
 
 import functools
@@ -22,7 +23,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from common.dl.litmodule._nnmodule.ssd_chunks import AddedStates, ChunkOutputs, StateScan
+from common.dl.litmodule._nnmodule.ssd_factored import can_be_factored, ssd_factored
+from common.dl.litmodule._nnmodule.ssd_masked import ssd_masked
 from common.utils.beartype import shape_checked
 
 MIN_STEP = 1e-30
@@ -85,30 +87,20 @@ def ssd_torch(
     x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, state: Tensor, chunk_size: int
 ) -> tuple[Tensor, Tensor]:
     """Runs the state space over whole sequences in torch; see `ssd`. Computes in the dtype of `state`."""
-    (batch, length, num_heads, _), dtype = x.shape, x.dtype
-    chunk_size = min(chunk_size, length)
+    length, dtype, chunk_size = x.shape[1], x.dtype, min(chunk_size, x.shape[1])
     x, dt, b, c = (_chunked(part.to(state.dtype), chunk_size) for part in (x, dt, b, c))
-    b, c, dt = (part.transpose(1, 2).contiguous() for part in (b, c, dt))  # M G Q N, and M H Q
-    # The logarithm of the decay since the chunk's start, and of the same over Δ, by which an input enters; M H Q.
-    reach = (dt * a.unsqueeze(1)).cumsum(dim=2)
-    entry = reach - dt.clamp_min(MIN_STEP).log()
-    total = reach[:, :, -1]
-    left: Tensor = (total.unsqueeze(2) - entry).exp().transpose(1, 2).contiguous()
-    added: Tensor = AddedStates.apply(x, left, b)  # type: ignore[no-untyped-call]
-    before, last = StateScan.apply(  # type: ignore[no-untyped-call]
-        added.view(batch, -1, num_heads, state[0, 0].numel()), total.unflatten(0, (batch, -1)), state.flatten(2)
-    )
-    before = before.view(added.shape)
-    y: Tensor = ChunkOutputs.apply(x, reach, entry, b, c, before, d.to(state.dtype))  # type: ignore[no-untyped-call]
-    return y.unflatten(0, (batch, -1)).flatten(1, 2)[:, :length].to(dtype), last.view(state.shape)
+    reach = (dt * a).cumsum(dim=2)
+    run = ssd_factored if can_be_factored(reach) else ssd_masked
+    y, state = run(x, dt.clamp_min(MIN_STEP).log(), reach, b, c, d.to(state.dtype), state)
+    return y.flatten(1, 2)[:, :length].to(dtype), state
 
 
 def _chunked(part: Tensor, chunk_size: int) -> Tensor:
-    """Cuts B×L×… into chunks M×Q×…, the last filled with zeros: a step of size 0 leaves the state as it is."""
+    """Cuts B×L×… into chunks B×C×Q×…, the last filled with zeros: a step of size 0 leaves the state as it is."""
     padding = -part.shape[1] % chunk_size
     if padding:
         part = functional.pad(part, (0, 0) * (part.ndim - 2) + (0, padding))
-    chunks: Tensor = part.reshape(-1, chunk_size, *part.shape[2:])
+    chunks: Tensor = part.unflatten(1, (-1, chunk_size))
     return chunks
 
 

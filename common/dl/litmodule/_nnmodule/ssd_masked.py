@@ -1,9 +1,10 @@
-"""The three parts of `ssd_torch` that take its time, with gradients written by hand: within chunks, across, within.
+"""The state space in chunks for any decays: how much of a step's input a later step receives is made for each head.
 
-Autograd keeps each intermediate result, Q×Q numbers per head and chunk among them, and passes over each in main memory.
-Here a few chunks at a time go through all operations while they lie in the cache, and the backward pass computes the
-Q×Q numbers anew, as FlashAttention does (Dao et al. 2022, arXiv 2205.14135, section 3.1). The gradients of decays need
-none of them: where y_i = Σ_j W_ij x_j and W_ij = exp(r_i − e_j) S_ij,
+The three parts that take the time, within chunks, across, within, have gradients written by hand. Autograd keeps each
+intermediate result, Q×Q numbers per head and chunk among them, and passes over each in main memory. Here a few chunks
+at a time go through all operations while they lie in the cache, and the backward pass computes the Q×Q numbers anew, as
+FlashAttention does (Dao et al. 2022, arXiv 2205.14135, section 3.1). The gradients of decays need none of them: where
+y_i = Σ_j W_ij x_j and W_ij = exp(r_i − e_j) S_ij,
 
     ∂/∂r_i = Σ_j W_ij ∂W_ij = ⟨y_i, ∂y_i⟩,    ∂/∂e_j = −Σ_i W_ij ∂W_ij = −⟨x_j, ∂x_j⟩.
 
@@ -18,6 +19,25 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from common.dl.litmodule._nnmodule.in_cache import blocks_in_cache
+
+
+def ssd_masked(
+    x: Tensor, log_dt: Tensor, reach: Tensor, b: Tensor, c: Tensor, d: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Runs the state space over chunks; arguments and results are those of `ssd_factored`."""
+    batch, num_chunks, _, num_heads, _ = x.shape
+    x = x.flatten(0, 1)
+    b, c = (part.flatten(0, 1).transpose(1, 2).contiguous() for part in (b, c))  # M G Q N
+    reach, log_dt = (part.flatten(0, 1).transpose(1, 2).contiguous() for part in (reach, log_dt))  # M H Q
+    entry = reach - log_dt
+    total = reach[:, :, -1]
+    left: Tensor = (total.unsqueeze(2) - entry).exp().transpose(1, 2).contiguous()
+    added: Tensor = AddedStates.apply(x, left, b)  # type: ignore[no-untyped-call]
+    before, last = StateScan.apply(  # type: ignore[no-untyped-call]
+        added.view(batch, num_chunks, num_heads, -1), total.unflatten(0, (batch, -1)), state.flatten(2)
+    )
+    y: Tensor = ChunkOutputs.apply(x, reach, entry, b, c, before.view(added.shape), d)  # type: ignore[no-untyped-call]
+    return y.unflatten(0, (batch, -1)), last.view(state.shape)
 
 
 class AddedStates(torch.autograd.Function):
