@@ -123,8 +123,8 @@ class FactoredChunks(torch.autograd.Function):
             entered = (x_chunk * inwards[rows, chunk]).flatten(2)
             scores = (c_chunk @ b_chunk.mT).tril_()
             read = (scores @ entered).baddbmm_(c_chunk, before).view_as(x_chunk)
-            torch.mul(read, outwards[rows, chunk], out=y[rows, chunk])
-            y[rows, chunk].addcmul_(x_chunk, d[rows, None, :, None])
+            passed_on = x_chunk * d[rows, None, :, None]
+            torch.addcmul(passed_on, read, outwards[rows, chunk], out=y[rows, chunk])
             after = torch.baddbmm(before, b_chunk.mT, entered).view_as(states[rows, chunk])
             torch.mul(after.mul_(half_gaps[rows, chunk + 1]), half_gaps[rows, chunk + 1], out=states[rows, chunk + 1])
         ctx.save_for_backward(x, inwards, outwards, half_gaps, b, c, d, states, y)
@@ -152,13 +152,13 @@ class FactoredChunks(torch.autograd.Function):
             grad_b[rows, chunk] = (grad_scores.mT @ c_chunk).baddbmm_(entered, grad_state.mT)
             grad_c[rows, chunk] = (grad_scores @ b_chunk).baddbmm_(grad_read, before.mT)
             grad_entered = (scores.mT @ grad_read).baddbmm_(b_chunk, grad_state).view_as(x_chunk)
+            grad_entered.mul_(inwards[rows, chunk])
             grad_state.baddbmm_(c_chunk.mT, grad_read)
             skipped = (grad * x_chunk).sum(dim=-1)
             grad_d[rows] += skipped.sum(dim=1)
             grad_outwards[rows, chunk] = (grad * y[rows, chunk]).sum(dim=-1) - skipped * d[rows, None]
-            torch.mul(grad_entered, inwards[rows, chunk], out=grad_x[rows, chunk])
-            torch.sum(grad_x[rows, chunk] * x_chunk, dim=-1, out=grad_inwards[rows, chunk])
-            grad_x[rows, chunk].addcmul_(grad, d[rows, None, :, None])
+            torch.sum(grad_entered * x_chunk, dim=-1, out=grad_inwards[rows, chunk])
+            torch.addcmul(grad_entered, grad, d[rows, None, :, None], out=grad_x[rows, chunk])
         torch.sum(grad_states * states[:, 0], dim=(1, 3), out=grad_gaps[:, 0])
         grad_state = grad_states.mul_(half_gaps[:, 0].square()).permute(0, 2, 3, 1)
         return grad_x, grad_inwards, grad_outwards, grad_gaps, grad_b, grad_c, grad_d, grad_state
