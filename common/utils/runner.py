@@ -41,7 +41,7 @@ def overrides_to_run(arguments: list[str]) -> list[str] | None:
     overrides: list[str] = given.pop("overrides", [])
     if given.keys() & SHOWING_OPTIONS:
         return None
-    for name in given.keys() - RUNNING_OPTIONS:
+    for name in sorted(given.keys() - RUNNING_OPTIONS):
         raise ConfigError(f"A command that runs a task takes no --{name.replace('_', '-')}: leave it out.")
     return overrides
 
