@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 from common.check.problem import Problem
 from common.errors import ConfigError, report_errors
 from common.launch import preflight
+from common.launch.variations import CONFIG_NAME, VERSION_BASE, hydra_of_project
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
 from common.utils.misc import repository_path
-from common.utils.runner import get_absolute_project_path, overrides_first
+from common.utils.runner import get_absolute_project_path, overrides_first, overrides_to_run
 
 FINAL_METHODS = ("run_task", "handle_configs")
 
@@ -52,12 +53,17 @@ class BaseTaskRunner(ABC):
             os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
             sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
-            declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
-            if not preflight.check_command(declared, cls.check_subtask, sys.argv[1:]):
+            task_function = zen(cls.run_subtask, pre_call=cls.prepare_subtask)
+            overrides = overrides_to_run(sys.argv[1:])
+            if overrides is None:
+                task_function.hydra_main(
+                    config_path=str(get_absolute_project_path()), config_name=CONFIG_NAME, version_base=VERSION_BASE
+                )
                 return
-            zen(cls.run_subtask, pre_call=cls.prepare_subtask).hydra_main(
-                config_path=str(get_absolute_project_path()), config_name="config", version_base="1.3"
-            )
+            declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
+            hydra, loader = hydra_of_project()  # One for both: what preflight composed is not composed again.
+            if preflight.check_command(loader, declared, cls.check_subtask, overrides):
+                hydra.multirun(CONFIG_NAME, task_function, overrides)
 
     @final
     @classmethod

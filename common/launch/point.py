@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
@@ -14,7 +13,6 @@ from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node
 from common.launch.settle import settle
 from common.launch.sweep import Proposal
-from common.launch.variations import Variations
 from common.run.changes import changes_between, effective_overrides
 from common.run.choice import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
@@ -94,14 +92,11 @@ class Composer:
 
     def __init__(self, command: Command) -> None:
         self._command = command
-        loader = command.context.config_loader
-        self._variations = Variations(loader, lambda given: loader.load_sweep_config(command.config, given))
-        setup_globals()
         self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
         self._packages = package_versions()
         self._composed: dict[tuple[int, tuple[str, ...]], Point] = {}
         task = [line for line in command.config.hydra.overrides.task if line.lstrip("+").startswith("task=")]
-        self._defaults = _plain(self._variations.compose(task))
+        self._defaults = _plain(self._compose(task))
 
     def points(self, proposals: Iterable[Proposal]) -> list[Point]:
         """Returns points, ready to be launched; each is composed once.
@@ -121,9 +116,13 @@ class Composer:
         """Returns the points that stand for all: for a plain run or a grid, all that there are."""
         return self.points(Proposal(index, list(given)) for index, given in enumerate(self._command.search.examples))
 
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        """Returns a configuration of its own, with the command's settings of Hydra itself."""
+        return self._command.context.config_loader.load_sweep_config(self._command.config, overrides)
+
     def _point(self, proposal: Proposal) -> Point:
         command = self._command
-        composed = self._variations.compose(proposal.overrides)
+        composed = self._compose(proposal.overrides)
         num_nodes = command.resources.nodes
         ranks_per_node = count_ranks_per_node(composed.config.device, command.resources)
         with editable(composed):

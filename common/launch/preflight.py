@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from hydra_zen import ZenStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
@@ -24,7 +22,7 @@ from common.check.tree import resolve as resolve_target
 from common.errors import ConfigError
 from common.launch.search import search_of
 from common.launch.sweep import Search, parse_overrides, text_of
-from common.launch.variations import Variations
+from common.launch.variations import CONFIG_NAME, Variations
 from common.run.choice import folder_of_job
 from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
@@ -34,13 +32,14 @@ CheckSubtask = Callable[..., list[Problem]]
 """Returns what only the engine can see: `BaseTaskRunner.check_subtask`."""
 
 
-def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: list[str]) -> bool:
-    """Composes and checks every point of a command; commands that only show something are let through.
+def check_command(loader: Variations, declared: Declared, check_subtask: CheckSubtask, overrides: list[str]) -> bool:
+    """Composes and checks every point of a command.
 
     Args:
+        loader: Composes configurations.
         declared: What Python code declares, and a configuration may therefore contain.
         check_subtask: Looks deeper; is told whether the command is a plain run, or a sweep or a mere check.
-        arguments: The command line, without the program's name.
+        overrides: The command's.
 
     Returns:
         Whether the command is to be carried out.
@@ -48,32 +47,31 @@ def check_command(declared: Declared, check_subtask: CheckSubtask, arguments: li
     Raises:
         ConfigError: something is wrong; all of it is listed.
     """
-    command = get_args_parser().parse_args(arguments)
-    if command.help or command.hydra_help or command.cfg or command.info or command.shell_completion:
-        return True
     _check_header()
     started = time.monotonic()
-    with _variations() as variations:
-        fixed = [text_of(one) for one in parse_overrides(command.overrides) if not one.is_sweep_override()]
-        base = variations.compose(_forced(fixed, variations))
+    with _described_errors():
+        fixed = [text_of(one) for one in parse_overrides(overrides) if not one.is_sweep_override()]
+        base = loader.load_configuration(
+            config_name=CONFIG_NAME, overrides=_forced(fixed, loader), run_mode=RunMode.RUN
+        )
         resolve(base)
         hydra_problems = check_hydra(base.hydra, declared)
         if any(problem.key.startswith("hydra.sweeper") for problem in hydra_problems):  # Then nobody knows the points.
-            raise ConfigError(_describe({problem: [[]] for problem in hydra_problems}, 1, command.overrides))
-        search = search_of(base.hydra.sweeper, command.overrides)
+            raise ConfigError(_describe({problem: [[]] for problem in hydra_problems}, 1, overrides))
+        search = search_of(base.hydra.sweeper, overrides)
         is_only = OmegaConf.select(base, "config.preflight_only") is True
         points_by_problem = dict.fromkeys(hydra_problems, search.examples)
         check = functools.partial(check_subtask, is_plain=not (search.swept or is_only))
         with hydra_config(base):
             for point in search.examples:
-                config = variations.compose_without_hydra(_forced(point, variations))
+                config = loader.load_without_hydra(CONFIG_NAME, _forced(point, loader))
                 for problem in _problems_of(config, declared, check):
                     points_by_problem.setdefault(problem, []).append(point)
     if not hydra_problems and folder_of_job() is None:
         points_by_problem |= dict.fromkeys(_refused_by_launcher(base, search), search.examples)
     num_points = len(search.examples)
     if points_by_problem:
-        raise ConfigError(_describe(points_by_problem, num_points, command.overrides))
+        raise ConfigError(_describe(points_by_problem, num_points, overrides))
     if search.swept or is_only:
         noun = "point" if num_points == 1 else "points"
         print(
@@ -139,29 +137,21 @@ def _refused_by_launcher(config: DictConfig, search: Search) -> list[Problem]:
 
 
 @contextmanager
-def _variations() -> Iterator[Variations]:
-    """Yields what composes the configurations of points.
-
-    Raises:
-        ConfigError: a YAML file cannot be read.
-    """
-    with initialize_config_dir(
-        config_dir=str(get_absolute_project_path()), job_name=get_task_name(), version_base="1.3"
-    ):
-        composed = functools.partial(compose, "config", return_hydra_config=True)
-        try:
-            yield Variations(GlobalHydra.instance().config_loader(), lambda overrides: composed(overrides=overrides))
-        except yaml.YAMLError as error:
-            raise ConfigError(_describe_yaml_error(error)) from error
-        except ConfigCompositionException as error:
-            raise ConfigError(_describe_composition_error(error)) from error
+def _described_errors() -> Iterator[None]:
+    """Turns what is raised while configurations are composed into a `ConfigError`."""
+    try:
+        yield
+    except yaml.YAMLError as error:
+        raise ConfigError(_describe_yaml_error(error)) from error
+    except ConfigCompositionException as error:
+        raise ConfigError(_describe_composition_error(error)) from error
 
 
-def _forced(point: list[str], variations: Variations) -> list[str]:
+def _forced(point: list[str], loader: Variations) -> list[str]:
     """Returns overrides that compose even where a key does not exist, so that one check judges all keys."""
     return [
         text_of(override)
-        if override.is_delete() or variations.is_group(override.key_or_group)
+        if override.is_delete() or loader.is_group(override.key_or_group)
         else "++" + text_of(override).lstrip("+")
         for override in parse_overrides(point)
     ]

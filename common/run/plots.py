@@ -48,22 +48,28 @@ def plot_images(path: Path, images: Sequence[np.ndarray], labels: Sequence[Any],
         predictions: What each image was taken for.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     num_rows = -(-len(images) // NUM_IMAGE_COLUMNS)
-    figure = Figure(figsize=(NUM_IMAGE_COLUMNS, 1.35 * num_rows + 0.5), layout="constrained")
-    grid = list(figure.subplots(num_rows, NUM_IMAGE_COLUMNS, squeeze=False).flat)
-    for axes in grid:
-        axes.axis("off")
-    for axes, image, label, prediction in zip(grid, images, labels, predictions, strict=False):
+    width_in, height_in = NUM_IMAGE_COLUMNS, 1.35 * num_rows + 0.5
+    figure = Figure(figsize=(width_in, height_in))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width_in), ylim=(height_in, 0))  # One for all: each takes 10 ms.
+    axes.axis("off")
+    num_wrong = 0
+    for index, (image, label, prediction) in enumerate(zip(images, labels, predictions, strict=True)):
+        row, column = divmod(index, NUM_IMAGE_COLUMNS)
+        x, y = column + 0.5, 1.35 * row + 1.1  # The image's middle.
+        height, width = (0.46 * size / max(image.shape[:2]) for size in image.shape[:2])  # Halved.
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=(x - width, x + width, y + height, y - height))
         is_wrong = label != prediction
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         title = f"{prediction} (is {label})" if is_wrong else f"{prediction}"
-        axes.set_title(title, fontsize=10, color=WRONG_COLOR if is_wrong else "black")
+        axes.text(x, y - height - 0.08, title, ha="center", fontsize=10, color=WRONG_COLOR if is_wrong else "black")
         if is_wrong:
-            axes.patch.set(facecolor="none", edgecolor=WRONG_COLOR, linewidth=4)
-            axes.add_artist(axes.patch)  # Shows the frame although the axes are switched off.
-    num_wrong = sum(label != prediction for label, prediction in zip(labels, predictions, strict=True))
-    figure.suptitle(f"Predictions; {num_wrong} of {len(images)} wrong (red)", fontsize=11)
+            num_wrong += 1
+            corner = x - width, y - height
+            frame = Rectangle(corner, 2 * width, 2 * height, facecolor="none", edgecolor=WRONG_COLOR, linewidth=4)
+            axes.add_patch(frame).set_clip_path(frame)
+    axes.text(width_in / 2, 0.16, f"Predictions; {num_wrong} of {len(images)} wrong (red)", ha="center", fontsize=11)
     _save(figure, path)
 
 

@@ -9,6 +9,9 @@ torch's compiler, torch._dynamo, takes a second. Lightning loads it for one clas
 an instance, and torch's optimisers to tell it what not to compile. As long as nothing is compiled a stand-in answers
 both; whoever asks it for anything else gets the real one, loaded at that moment.
 
+W&B imports its launcher of jobs, which takes a third of a second, for one small module inside it at the start of each
+run. The package around that module is postponed until one of its own names is asked for.
+
 A program that needs a metric built on one of them imports that package before `common`: what is loaded already is
 left in sight.
 """
@@ -17,7 +20,7 @@ import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -141,6 +144,9 @@ LIGHTENED: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 """Modules that are executed in the given surroundings."""
 
+POSTPONED = ("wandb.sdk.launch",)
+"""Packages that are executed when one of their names is first asked for; modules inside do not ask."""
+
 
 class _LightLoader(Loader):
     """Executes a module in the surroundings that `LIGHTENED` names."""
@@ -157,22 +163,35 @@ class _LightLoader(Loader):
             self.loader.exec_module(module)
 
 
+class _PostponingLoader(_LightLoader):
+    """Executes a package when it is first asked for a name that it does not have yet."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        def execute_first(name: str) -> Any:
+            del module.__getattr__
+            super(_PostponingLoader, self).exec_module(module)
+            return getattr(module, name)
+
+        module.__getattr__ = execute_first  # type: ignore[method-assign]
+
+
 class _LightFinder(MetaPathFinder):
-    """Finds the modules in `LIGHTENED`, and nothing else."""
+    """Finds the modules in `LIGHTENED` and `POSTPONED`, and nothing else."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in LIGHTENED:
+        if fullname not in (*LIGHTENED, *POSTPONED):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _LightLoader(spec.loader, LIGHTENED[fullname])
+            kind = _PostponingLoader if fullname in POSTPONED else _LightLoader
+            spec.loader = kind(spec.loader, LIGHTENED.get(fullname, nullcontext))
         return spec
 
 
 def install() -> None:
-    """Arranges that the modules in `LIGHTENED`, and torch's compiler, are imported lightly whenever they are."""
+    """Arranges that the modules above, and torch's compiler, are imported lightly whenever they are."""
     sys.modules.setdefault(DYNAMO, _PostponedDynamo())
     if not any(isinstance(finder, _LightFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LightFinder())

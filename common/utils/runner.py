@@ -9,6 +9,10 @@ from hydra._internal.utils import get_args_parser
 from common.errors import ConfigError
 from common.utils.misc import nearest
 
+SHOWING_OPTIONS = {"help", "hydra_help", "cfg", "info", "shell_completion"}
+RUNNING_OPTIONS = {"run", "multirun"}
+"""Options of Hydra's that change nothing: a comma in a value sweeps, with or without them."""
+
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -22,6 +26,24 @@ def overrides_first(arguments: list[str]) -> list[str]:
     """
     overrides: list[str] = get_args_parser().parse_intermixed_args(arguments).overrides
     return overrides + [argument for argument in arguments if argument not in overrides]
+
+
+def overrides_to_run(arguments: list[str]) -> list[str] | None:
+    """Returns the overrides of a command that runs something; None for one that only shows something.
+
+    Args:
+        arguments: The command line, without the program's name.
+
+    Raises:
+        ConfigError: an option would have Hydra read another configuration than the task's, or means nothing here.
+    """
+    given = {name: value for name, value in vars(get_args_parser().parse_args(arguments)).items() if value}
+    overrides: list[str] = given.pop("overrides", [])
+    if given.keys() & SHOWING_OPTIONS:
+        return None
+    for name in sorted(given.keys() - RUNNING_OPTIONS):
+        raise ConfigError(f"A command that runs a task takes no --{name.replace('_', '-')}: leave it out.")
+    return overrides
 
 
 def get_absolute_project_path() -> Path:

@@ -94,3 +94,11 @@ def test_failure_on_the_meta_device_alone_is_none(monkeypatch: pytest.MonkeyPatc
     shapes._try.cache_clear()
     assert cli(*FNN, "config.preflight_only=true").status == 0
     shapes._try.cache_clear()
+
+
+@pytest.mark.parametrize("option", [("--config-dir", "elsewhere"), ("--config-name", "other"), ("--resolve",)])
+def test_an_option_that_a_run_has_no_use_for_is_refused(cli, root, option: tuple[str, ...]) -> None:
+    outcome = cli("task=fnn", *option)
+    assert outcome.status == 2
+    assert f"A command that runs a task takes no {option[0]}" in outcome.err
+    assert list(root.rglob("*")) == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -178,13 +179,13 @@ def test_varied_configuration_is_what_hydra_composes(run, monkeypatch: pytest.Mo
     def plain(config: Any) -> Any:
         return OmegaConf.to_container(config)  # Unresolved: the time of day is another by now.
 
-    def compose(self: Variations, overrides: list[str]) -> Any:
-        config = varied(self, overrides)
-        compared.append(plain(config) == plain(self._compose(overrides)))
+    def load(self: Variations, **asked: Any) -> Any:
+        config = varied(self, **asked)
+        compared.append(plain(config) == plain(ConfigLoaderImpl.load_configuration(self, **asked)))
         return config
 
-    varied = Variations.compose
-    monkeypatch.setattr(Variations, "compose", compose)
+    varied = Variations.load_configuration
+    monkeypatch.setattr(Variations, "load_configuration", load)
     assert (
         run("number=1,4", "+free.a={b:1},[2]", "config.data_dir='a,b',c", "hydra.launcher.cpus_per_task=1").status == 0
     )

@@ -159,3 +159,18 @@ def test_hidden_packages_look_uninstalled() -> None:
     with hidden(["some_hidden_package"]), pytest.raises(PackageNotFoundError):
         imports._version("some_hidden_package")
     assert imports._version("torch")
+
+
+def test_wandb_starts_without_its_launcher_of_jobs_which_is_there_when_asked_for(
+    tmp_path: Path, cli_in_subprocess
+) -> None:
+    script = tmp_path / "importer.py"
+    script.write_text(
+        "import sys\n"
+        "import common\n"
+        "import wandb.sdk.launch.inputs.internal\n"  # What each run imports.
+        "print('wandb.sdk.launch.agent' in sys.modules)\n"
+        "print(wandb.sdk.launch.LaunchAgent.__module__, hasattr(wandb.sdk.launch, 'nothing'))\n"
+    )
+    outcome = cli_in_subprocess(script=script)
+    assert (outcome.status, outcome.out) == (0, "False\nwandb.sdk.launch.agent.agent False\n"), outcome.err
