@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from common.check.problem import Problem
 from common.errors import ConfigError, report_errors
 from common.launch import preflight
-from common.launch.variations import CONFIG_NAME, VERSION_BASE, hydra_of_project
+from common.launch.variations import CONFIG_NAME, VERSION_BASE, composing_once
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
 from common.utils.misc import repository_path
@@ -53,17 +53,20 @@ class BaseTaskRunner(ABC):
             os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
             sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
-            task_function = zen(cls.run_subtask, pre_call=cls.prepare_subtask)
+            main = functools.partial(
+                zen(cls.run_subtask, pre_call=cls.prepare_subtask).hydra_main,
+                config_path=str(get_absolute_project_path()),
+                config_name=CONFIG_NAME,
+                version_base=VERSION_BASE,
+            )
             overrides = overrides_to_run(sys.argv[1:])
             if overrides is None:
-                task_function.hydra_main(
-                    config_path=str(get_absolute_project_path()), config_name=CONFIG_NAME, version_base=VERSION_BASE
-                )
+                main()
                 return
             declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
-            hydra, loader = hydra_of_project()  # One for both: what preflight composed is not composed again.
-            if preflight.check_command(loader, declared, cls.check_subtask, overrides):
-                hydra.multirun(CONFIG_NAME, task_function, overrides)
+            with composing_once() as loader:
+                if preflight.check_command(loader, declared, cls.check_subtask, overrides):
+                    main()
 
     @final
     @classmethod

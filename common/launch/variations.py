@@ -4,8 +4,11 @@ Hydra takes a tenth of a second to compose a configuration, and a value is the l
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hydra import version
+from hydra._internal import hydra as hydra_internal
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
@@ -88,8 +91,14 @@ class Variations(ConfigLoaderImpl):
         return not isinstance(override.value(), dict | list) and not self.is_group(override.key_or_group)
 
 
-def hydra_of_project() -> tuple[Hydra, Variations]:
-    """Returns Hydra for the running project's configurations, and its loader."""
+@contextmanager
+def composing_once() -> Iterator[Variations]:
+    """Yields a loader of the running project's configurations that Hydra uses too: it composes nothing again."""
     version.setbase(VERSION_BASE)
     loader = Variations(create_config_search_path(str(get_absolute_project_path())))
-    return Hydra(get_task_name(), loader), loader
+    Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
+    hydra_internal.ConfigLoaderImpl = lambda **_: loader  # type: ignore[assignment, misc]
+    try:
+        yield loader
+    finally:
+        hydra_internal.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[misc]
