@@ -101,17 +101,19 @@ def isolated_hydra() -> Iterator[None]:
 def isolated_logging() -> Iterator[None]:
     """Handlers, levels and filters of all loggers are as before."""
     root = logging.getLogger()
-    names = list(logging.root.manager.loggerDict)
-    before = {logger: (logger.handlers[:], logger.level) for logger in (root, *map(logging.getLogger, names))}
+    before = {logger: (logger.handlers[:], logger.level) for logger in (root, *_loggers())}
     yield
-    for name in logging.root.manager.loggerDict:
-        logger = logging.getLogger(name)
-        logger.handlers, level = before.get(logger, ([], logging.NOTSET))
-        logger.setLevel(level)
     for handler in set(root.handlers) - set(before[root][0]):
         handler.close()
-    root.handlers = before[root][0]
-    root.setLevel(before[root][1])
+    for logger in (root, *_loggers()):
+        handlers, level = before.get(logger, ([], logging.NOTSET))
+        logger.handlers[:] = handlers
+        if logger.level != level:  # Each setting of a level visits all loggers.
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
 
 
 @pytest.fixture(autouse=True)
