@@ -20,7 +20,6 @@ PRELOADED = [
     "projects.ne_control_score.train",
     "pytorch_lightning",
     "torchmetrics",
-    "wandb",
     "matplotlib.figure",
 ]
 

@@ -124,7 +124,7 @@ def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_
         ONE_CPU,
     ]
     environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path), "WANDB_MODE": "offline"}
-    process = start(command, environment)
+    process = start(command, environment, is_warm=False)
     folders: list[Path] = []
     while not (folders and len(read_metrics(folders[0])) > 1):
         assert process.poll() is None
@@ -139,7 +139,7 @@ def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_
     record = json.loads((folders[0] / "provenance.json").read_text())
     assert record["status"] == ("stopped" if is_stopped else "finished")
     if is_stopped:
-        again = start(command, environment)
+        again = start(command, environment, is_warm=False)
         printed, _ = again.communicate()
         assert again.returncode == 0, printed
         assert [path for path in folders[0].parent.iterdir() if path.name[0] != "."] == folders
