@@ -47,6 +47,9 @@ SAVE_EVERY_S = 3.0
 SLACK_S = 3.0
 """What a step and the writing of a checkpoint may add to the interval between two checkpoints."""
 
+START: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+"""Starts a launch's process."""
+
 GONE_WITHIN_S = 30.0
 POLL_S = 0.01
 
@@ -178,7 +181,7 @@ def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
     root.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "AI_RESEARCH_PATH": str(root), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
     with (root / "output.txt").open("a") as output:
-        return subprocess.Popen(
+        return START(
             [*command, *task.overrides],
             env=environment,
             stdout=output,

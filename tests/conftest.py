@@ -3,6 +3,7 @@
 `cli` and `make_project` run the command line in this process; `cli_in_subprocess` starts a fresh interpreter.
 """
 
+import gc
 import logging
 import os
 import random
@@ -24,11 +25,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf.basecontainer import BaseContainer
 
+from common.dl.litmodule import classification
 from common.runner import BaseTaskRunner
 from projects.classify_mnist.train import TaskRunner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MNIST_PROJECT = REPOSITORY / "projects" / "classify_mnist"
+
+torch.set_num_threads(1)  # Each worker of the suite has one CPU; a run in it sets its own number.
 
 
 @dataclass
@@ -59,6 +63,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts files first that take long: a worker that begins one at the end would work alone."""
     num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (item.path.parent.name != "slurm", -num_slow[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector look at what tests leave alone, and seldom: it took a fifth of their time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_pictures() -> Iterator[None]:
+    """A run draws four samples: forty take as long as the rest of a short run. `tasks_test.py` lets it draw all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classification, "NUM_PLOTTED_SAMPLES", 4)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -99,19 +118,21 @@ def isolated_hydra() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def isolated_logging() -> Iterator[None]:
-    """Handlers, levels and filters of all loggers are as before."""
+    """Handlers and levels of all loggers are as before."""
     root = logging.getLogger()
-    names = list(logging.root.manager.loggerDict)
-    before = {logger: (logger.handlers[:], logger.level) for logger in (root, *map(logging.getLogger, names))}
+    before = {logger: (logger.handlers[:], logger.level) for logger in (root, *_loggers())}
     yield
-    for name in logging.root.manager.loggerDict:
-        logger = logging.getLogger(name)
-        logger.handlers, level = before.get(logger, ([], logging.NOTSET))
-        logger.setLevel(level)
     for handler in set(root.handlers) - set(before[root][0]):
         handler.close()
-    root.handlers = before[root][0]
-    root.setLevel(before[root][1])
+    for logger in (root, *_loggers()):
+        handlers, level = before.get(logger, ([], logging.NOTSET))
+        logger.handlers[:] = handlers
+        if logger.level != level:  # Each setting of a level visits all loggers.
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
 
 
 @pytest.fixture(autouse=True)

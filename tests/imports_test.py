@@ -5,6 +5,7 @@ Each checker is itself tried on sources that break its rule.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,16 @@ SOURCES = [
 MODULES = [path.relative_to(REPOSITORY).as_posix() for path in SOURCES]
 
 
+@cache
+def parsed(source: str) -> tuple[ast.AST, ...]:
+    """Returns every node of a source's syntax tree."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def imported_modules(source: str, file: str) -> Iterator[str]:
     """Yields every module that a source imports, at any depth, as an absolute dotted name."""
     package = file.removesuffix(".py").removesuffix("/__init__").split("/")
-    for node in ast.walk(ast.parse(source)):
+    for node in parsed(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,19 +72,19 @@ def import_violations(source: str, file: str) -> list[str]:
 
 def relative_imports(source: str) -> list[int]:
     """Returns the lines of relative imports, which die where a file is run as a script."""
-    return [node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level]
+    return [node.lineno for node in parsed(source) if isinstance(node, ast.ImportFrom) and node.level]
 
 
 def unchecked_functions(source: str) -> list[str]:
     """Returns the functions whose annotations have jaxtyping shapes but which lack `@shape_checked`."""
-    tree = ast.parse(source)
+    nodes = parsed(source)
     shape_types = {
         alias.asname or alias.name
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module == "jaxtyping"
         for alias in node.names
     }
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     return [
         function.name
         for function in functions

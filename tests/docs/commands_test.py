@@ -1,8 +1,12 @@
 """Every command of README.md and GUIDE.md works, and prints what they show."""
 
 import importlib
+import os
 import re
 import shlex
+import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from common.ne.runner import NeuroevolutionTaskRunner
 from common.run.stop import SECOND_INTERRUPT_STATUS
 from tests.docs.conftest import FinishedRun, Shell
 from tests.docs.markdown import DOCUMENTS, REPOSITORY, all_blocks, commands, read, table
+from tests.processes import Process, start
 
 CHEAP = (
     "logger=none",
@@ -93,14 +98,13 @@ def cheapened(words: list[str], run_folder: Path, *, is_evolution: bool = False)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", python_commands(), ids=shlex.join)
-def test_command_works(
-    words: list[str], run: FinishedRun, cli: Any, shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_works(words: list[str], run: FinishedRun, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is run in this process, by the runner that the script or module defines, unless it cannot be."""
     monkeypatch.chdir(REPOSITORY)
     if any(word in NEEDS_PROCESS for word in words):
-        result = shell(cheapened(words, run.folder), REPOSITORY, AI_RESEARCH_PATH=str(root))
-        assert result.returncode == 0, result.stderr
+        process = start([sys.executable, *cheapened(words, run.folder)[1:]], dict(os.environ))
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
         return
     is_module = words[1] == "-m"
     script = words[2].replace(".", "/") + ".py" if is_module else words[1]
@@ -130,21 +134,30 @@ def test_readme_shows_what_its_first_command_prints(run: FinishedRun) -> None:
 
 
 @pytest.mark.slow
-def test_guide_shows_what_stopping_and_continuing_print(shell: Shell, tmp_path: Path) -> None:
+def test_guide_shows_what_stopping_and_continuing_print(tmp_path: Path) -> None:
     """The same command is stopped by SIGUSR2, continued to its end, and given once more."""
-    command = ["python", "projects/classify_mnist/train.py", "task=fnn", *CHEAP, "trainer.limit_train_batches=1.0"]
-    # A shell sends the signal, once the process has written that it trains.
-    stopping = f"{shlex.join(command)} & until grep -qs workers {tmp_path}/data/*/*/*/fnn.log; do sleep 0.1; done; "
+    program = REPOSITORY / "projects" / "classify_mnist" / "train.py"
+    command = [sys.executable, str(program), "task=fnn", *CHEAP, "trainer.limit_train_batches=1.0"]
     outputs = []
-    for words, status in ((["bash", "-c", stopping + "kill -USR2 $!; wait $!"], 75), (command, 0), (command, 0)):
-        result = shell(words, REPOSITORY, AI_RESEARCH_PATH=str(tmp_path))
-        assert result.returncode == status, result.stderr
-        outputs += (result.stdout + result.stderr).splitlines()
+    for expected in (75, 0, 0):
+        process = start(command, os.environ | {"AI_RESEARCH_PATH": str(tmp_path)})
+        if expected:
+            wait_until_training(process, tmp_path)
+            process.send_signal(signal.SIGUSR2)
+        output, _ = process.communicate()
+        assert process.returncode == expected, output
+        outputs += output.splitlines()
     printed = {without_names(line) for line in outputs}
     shown = [block for block in all_blocks("text") if block.chapter == "Stopping and continuing"]
     assert len(shown) == 2
     for block in shown:
         assert {without_names(line) for line in block.text.splitlines()} <= printed
+
+
+def wait_until_training(process: Process, root: Path) -> None:
+    while not any("workers" in path.read_text() for path in root.glob("data/*/*/*/fnn.log")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
 
 
 def without_names(line: str) -> str:

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,13 +47,19 @@ class Block:
         return f"{self.document}:{self.line}"
 
 
+@cache
 def read(document: str) -> str:
     """Returns a document's text."""
     return (REPOSITORY / document).read_text()
 
 
-def blocks(document: str) -> Iterator[Block]:
-    """Yields a document's code blocks."""
+@cache
+def blocks(document: str) -> tuple[Block, ...]:
+    """Returns a document's code blocks."""
+    return tuple(_blocks(document))
+
+
+def _blocks(document: str) -> Iterator[Block]:
     chapter, before = "", ""
     current: Block | None = None
     for number, line in enumerate(read(document).splitlines(), start=1):

@@ -6,7 +6,6 @@ Offline, W&B writes each table that is sent as a JSON file below the run's folde
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 
 from common.run.metrics import read_metrics
 from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU, REPOSITORY
+from tests.processes import Process, start
 
 INTERVAL, NUM_SAMPLES = 40, 4
 STEPS_PER_EPOCH = 102
@@ -98,7 +98,7 @@ def test_server_that_does_not_answer_means_offline_said_in_one_line(command: Cal
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), f"{path} holds the key"
 
 
-def services_of(process: subprocess.Popen[bytes]) -> list[int]:
+def services_of(process: Process) -> list[int]:
     """Returns the ids of W&B's service processes that a run has started."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -124,7 +124,7 @@ def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_
         ONE_CPU,
     ]
     environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path), "WANDB_MODE": "offline"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = start(command, environment, is_warm=False)
     folders: list[Path] = []
     while not (folders and len(read_metrics(folders[0])) > 1):
         assert process.poll() is None
@@ -134,10 +134,12 @@ def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_
     assert victims
     for victim in [*victims, process.pid] if is_stopped else victims:
         os.kill(victim, signal.SIGTERM)
-    _, errors = process.communicate()
-    assert process.returncode == (75 if is_stopped else 0), errors
+    printed, _ = process.communicate()
+    assert process.returncode == (75 if is_stopped else 0), printed
     record = json.loads((folders[0] / "provenance.json").read_text())
     assert record["status"] == ("stopped" if is_stopped else "finished")
     if is_stopped:
-        assert subprocess.run(command, env=environment, check=False, capture_output=True).returncode == 0
+        again = start(command, environment, is_warm=False)
+        printed, _ = again.communicate()
+        assert again.returncode == 0, printed
         assert [path for path in folders[0].parent.iterdir() if path.name[0] != "."] == folders

@@ -1,11 +1,13 @@
 """Several ranks give the result of one, beyond the order in which floating-point numbers are added up."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from common.run.metrics import read_metrics
+from tests.processes import start
 
 TOLERANCE = 1e-5
 SETTINGS = (
@@ -17,20 +19,23 @@ SETTINGS = (
 )
 
 
-def _metrics(root: Path, cli_in_subprocess: Any, *more: str) -> list[dict[str, float]]:
+PROGRAM = Path(__file__).resolve().parents[2] / "projects" / "classify_mnist" / "train.py"
+
+
+def _metrics(root: Path, *more: str) -> list[dict[str, float]]:
     before = set(root.glob("data/classify_mnist/fnn/*"))
-    outcome = cli_in_subprocess(*SETTINGS, *more)
-    assert outcome.status == 0, outcome.err
+    process = start([sys.executable, str(PROGRAM), *SETTINGS, *more], dict(os.environ))
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
     (folder,) = set(root.glob("data/classify_mnist/fnn/*")) - before
     return read_metrics(folder)
 
 
 @pytest.mark.slow
-def test_two_ranks_evaluate_as_one_does_with_the_same_global_batch(root: Path, cli_in_subprocess: Any) -> None:
-    one = _metrics(root, cli_in_subprocess, "datamodule.config.fixed_per_device_batch_size=26")
+def test_two_ranks_evaluate_as_one_does_with_the_same_global_batch(root: Path) -> None:
+    one = _metrics(root, "datamodule.config.fixed_per_device_batch_size=26")
     two = _metrics(
         root,
-        cli_in_subprocess,
         "datamodule.config.fixed_per_device_batch_size=13",
         "hydra.launcher.tasks_per_node=2",
     )

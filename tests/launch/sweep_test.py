@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from PIL import Image
 from common.launch.variations import Variations
 from common.run.choice import read_record, write_record
 from common.run.metrics import read_metrics
+from tests import processes
+from tests.processes import Process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SKIP = "config.skip_finished=true"
@@ -204,15 +205,10 @@ FNN = (
 )
 
 
-def start(root: Path, *arguments: str, repository: Path = REPOSITORY, program: str = "classify_mnist") -> Any:
+def start(root: Path, *arguments: str, repository: Path = REPOSITORY, program: str = "classify_mnist") -> Process:
     environment = os.environ | {"AI_RESEARCH_PATH": str(root), "PYTHONPATH": str(repository)}
-    return subprocess.Popen(
-        [sys.executable, str(repository / "projects" / program / "train.py"), *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    words = [sys.executable, str(repository / "projects" / program / "train.py"), *arguments]
+    return processes.start(words, environment, is_warm=repository == REPOSITORY)
 
 
 def sweep_below(root: Path) -> Path:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from common.run.metrics import read_metrics
+from tests.processes import Process, start
 from tests.slurm.cluster import missing, running_cluster
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,17 +43,12 @@ class LoginNode:
     root: Path
     repository: Path = REPOSITORY
 
-    def start(self, task: str, *overrides: str) -> subprocess.Popen[str]:
+    def start(self, task: str, *overrides: str) -> Process:
         """Starts a command, and does not wait for it."""
         program = self.repository / "projects" / "classify_mnist" / "train.py"
         own = {"AI_RESEARCH_PATH": str(self.root), "WANDB_MODE": "offline", "PYTHONPATH": str(self.repository)}
-        return subprocess.Popen(
-            [sys.executable, str(program), f"task={task}", *DEFAULTS, *overrides],
-            env=self.environment | own,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        words = [sys.executable, str(program), f"task={task}", *DEFAULTS, *overrides]
+        return start(words, self.environment | own, is_warm=self.repository == REPOSITORY)
 
     def run(self, task: str, *overrides: str) -> tuple[int, str]:
         """Runs a command to its end; returns its status and what it printed."""
