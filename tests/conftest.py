@@ -25,7 +25,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf.basecontainer import BaseContainer
 
-from common.dl.litmodule import classification
 from common.runner import BaseTaskRunner
 from projects.classify_mnist.train import TaskRunner
 
@@ -70,14 +69,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def few_pictures() -> Iterator[None]:
-    """A run draws four samples: forty take as long as the rest of a short run. `tasks_test.py` lets it draw all."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classification, "NUM_PLOTTED_SAMPLES", 4)
-        yield
 
 
 @pytest.fixture(scope="session")

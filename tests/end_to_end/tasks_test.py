@@ -5,7 +5,7 @@ Tasks are found on the disk, so that a new one is tested by being there.
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from hydra_zen import instantiate
 from PIL import Image
 
 import common.run
-from common.dl.litmodule import classification
 from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,21 +47,11 @@ TASKS = sorted(
     if path.parents[1].name in PROJECTS and path.stem not in SEARCHES
 )
 
-NUM_PICTURES = classification.NUM_PLOTTED_SAMPLES  # Read before the first test, which lowers it.
-
 SHORTENED = ("trainer.max_epochs=2", "trainer.log_every_n_steps=10", "litmodule.config.wandb_train_log_interval=50")
 
 
-@pytest.fixture(scope="module")
-def all_pictures() -> Iterator[None]:
-    """A run draws as many samples as it does outside the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classification, "NUM_PLOTTED_SAMPLES", NUM_PICTURES)
-        yield
-
-
 @pytest.fixture(scope="module", params=TASKS, ids=["/".join(task) for task in TASKS])
-def run(request: pytest.FixtureRequest, command: Callable[..., Any], all_pictures: None) -> Any:
+def run(request: pytest.FixtureRequest, command: Callable[..., Any]) -> Any:
     """A finished run of each task, for two epochs."""
     project, task = request.param
     finished = command(task, *SHORTENED, project=project, defaults=(NO_BAR, ONE_CPU, *SMALL[project]))
