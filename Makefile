@@ -33,6 +33,9 @@ install: $(STAMP)  ## install into .venv whatever is missing
 demo: $(STAMP)  ## train task=fnn of classify_mnist; more settings with ARGS="..."
 	$(BIN)/python projects/classify_mnist/train.py task=fnn $(ARGS)
 
+# Tests share the processors: threads that wait for each other by spinning would keep the others' from working.
+test test-fast: export OMP_WAIT_POLICY := passive
+
 test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not container" $(ARGS)
 
