@@ -124,9 +124,9 @@ def test_the_first_budget_that_is_spent_ends_the_run(launch) -> None:
 
 
 @pytest.mark.slow
-def test_any_number_of_ranks_computes_the_same(command, tmp_path: Path, peaceful) -> None:
-    """Three share the eleven networks unevenly."""
-    ranks = "hydra.launcher.tasks_per_node=3"
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_any_number_of_ranks_computes_the_same(command, tmp_path: Path, peaceful, num_ranks: int) -> None:
+    ranks = f"hydra.launcher.tasks_per_node={num_ranks}"
     run = command("cartpole_dynamic", *SHORT, ranks, project=PROJECT, defaults=(ONE_CPU,), root=tmp_path)
     assert_same(run, peaceful)
     assert not [path for path in run.folder.glob("rank_*.log") if "Traceback" in path.read_text()]

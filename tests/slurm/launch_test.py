@@ -80,14 +80,14 @@ def test_task_runs_as_a_job_with_the_cpus_asked_for(login: LoginNode) -> None:
 
 
 def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginNode) -> None:
-    status, printed = login.run("fnn", *SHORT, "litmodule.optimizer.lr=1e-3,1e38,1e-2")
+    status, printed = login.run("fnn", *SHORT, "litmodule.optimizer.lr=1e-3,1e-2,1e38,1e-4")
     assert status == 1, printed
     folder = login.folder("fnn")
     points = sorted(path for path in folder.glob("[0-9]_*"))
-    assert [record_of(point)["status"] for point in points] == ["finished", "failed", "finished"]
-    assert "1 of 3 points failed" in printed
+    assert [record_of(point)["status"] for point in points] == ["finished", "finished", "failed", "finished"]
+    assert "1 of 4 points failed" in printed
     assert "litmodule.optimizer.lr=1e+38: " in printed
-    assert str(points[1]) in printed
+    assert str(points[2]) in printed
     assert record_of(folder)["status"] == "failed"
 
 
