@@ -194,6 +194,20 @@ def test_varied_configuration_is_what_hydra_composes(run, monkeypatch: pytest.Mo
     assert all(compared)
 
 
+def test_a_command_composes_each_choice_of_groups_once(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preflight, Hydra and all points share it, and so do the defaults that values are compared with."""
+    composed = []
+
+    def load(self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], run_mode: Any) -> Any:
+        composed.append(overrides)
+        return plain(self, config_name, overrides, run_mode)
+
+    plain = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load)
+    assert run("number=1,4,5", "hydra.launcher.cpus_per_task=1").status == 0
+    assert composed == [["task=tiny"]]
+
+
 # ------------------------------------------------------------------------------------------- processes of their own
 
 FNN = (
