@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, LRScheduler
 
+from common.dl.checkpointing.checkpointer import Checkpointer
 from common.dl.utils import lightning
-from common.dl.utils.checkpointer import Checkpointer
 from common.utils.torch import import_torchvision
 from projects.classify_mnist.datamodule import MEAN, STD, MNISTDataModule, MNISTDataModuleConfig
 from projects.classify_mnist.train import TaskRunner

@@ -118,7 +118,7 @@ def save_populations(folder: Path, environment: str, size: int, generations: int
     from common.ne.population.actor import Actors, ActorsConfig
     from common.ne.population.networks.feedforward import FeedforwardNetworks
     from common.ne.population.networks.layered import LayeredNetworksConfig
-    from common.ne.utils.noise import episode_seeds
+    from common.ne.random_numbers import episode_seeds
 
     evaluator = ScoreGym(ScoreGymConfig(environment, backend="numba"))
     networks = partial(FeedforwardNetworks, config=LayeredNetworksConfig(hidden_sizes=[32]))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from common.check.problem import Problem
 from common.errors import ConfigError, report_errors
 from common.launch import preflight
-from common.launch.variations import CONFIG_NAME, VERSION_BASE, composing_once
+from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
 from common.utils.misc import repository_path

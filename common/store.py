@@ -5,9 +5,9 @@ from hydra_zen import ZenStore
 
 from common.config import BaseHydraConfig
 from common.launch.local import LocalLauncherConfig
-from common.launch.optuna_sweep import OptunaSweeperConfig
-from common.launch.slurm import SlurmLauncherConfig
-from common.launch.sweep import GridSweeperConfig
+from common.launch.slurm.launcher import SlurmLauncherConfig
+from common.launch.sweep.optuna import OptunaSweeperConfig
+from common.launch.sweep.search import GridSweeperConfig
 from common.run.log import JOB_LOGGING, QUIET_LOGGING
 from common.utils.hydra_zen import generate_config_partial
 from common.utils.runner import get_project_name, get_task_name

@@ -138,7 +138,7 @@ def test_functions_with_shapes_check_them(file: str) -> None:
         ("common/dl/x.py", "from common import ne"),
         ("common/dl/x.py", "from ..ne import evolve"),
         ("common/ne/x.py", "import common.dl"),
-        ("common/ne/evaluator/x.py", "from common.dl.utils.seed import seed_everything"),
+        ("common/ne/evaluator/x.py", "from common.dl.random_states import seed_everything"),
         ("common/ne/x.py", "from projects.ne_control_score import train"),
         ("common/run/x.py", "from common.ne.evolve import evolve"),
         ("common/run/x.py", "from common.dl.train import train"),

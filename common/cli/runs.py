@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from common.cli.progress import Progress, progress_of, seconds_since_1970
-from common.run.choice import Kind
+from common.run.continuation import Kind
 from common.run.lock import is_held
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
 from common.run.provenance import FILE_NAME as RECORD

@@ -9,13 +9,13 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from common.check.problem import Problem
+from common.dl.compatibility import check_shapes
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
+from common.dl.random_states import seed_everything
 from common.dl.store import store_configs
 from common.dl.train import train
-from common.dl.utils.seed import seed_everything
-from common.dl.utils.shapes import check_shapes
 from common.runner import BaseTaskRunner
 
 

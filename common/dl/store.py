@@ -7,9 +7,9 @@ from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
+from common.dl.outputs.wandb_logger import SteadyWandbLogger
 from common.store import store_loggers
 from common.utils.hydra_zen import generate_config, generate_config_partial
-from common.utils.wandb_logger import SteadyWandbLogger
 
 
 def store_configs(store: ZenStore) -> None:

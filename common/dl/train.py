@@ -14,16 +14,16 @@ from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.sampler import order_seed
 from common.dl.litmodule.base import BaseLitModule
+from common.dl.outputs.wandb import instantiate_logger
+from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.random_states import seed_everything
 from common.dl.utils.lightning import instantiate_trainer
-from common.dl.utils.noise import silence_noise
-from common.dl.utils.seed import seed_everything
-from common.dl.utils.wandb import instantiate_logger
+from common.dl.utils.silence import silence_noise
 from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.run.upload import Uploads
 from common.utils.wandb import sync_command
-from common.utils.wandb_logger import SteadyWandbLogger
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.launch.resources import Resources
-from common.launch.sweep import Search
+from common.launch.sweep.search import Search
 
 
 @dataclass

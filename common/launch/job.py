@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
-from common.run.choice import Choice, own_choice, read_record
+from common.run.continuation import Choice, own_choice, read_record
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config

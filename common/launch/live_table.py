@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from common.launch.progress import Job, State
+from common.launch.display import Job, State
 from common.utils.table import make_table
 from common.utils.text import duration_text, short_names
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import RunStoppedError
+from common.launch.display import Display, Job, displayed
 from common.launch.point import Point
-from common.launch.progress import Display, Job, displayed
 from common.launch.ranks import PARENT_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
-from common.launch.sweep_folder import SweepFolder
+from common.launch.sweep.folder import SweepFolder
 from common.run.stop import is_stop_requested, name_of_stop, notice_of_stop, stop_on_signals
 
 CONSOLE = "console.log"

@@ -12,9 +12,9 @@ from common.config import CONTINUE
 from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node
 from common.launch.settle import settle
-from common.launch.sweep import Proposal
+from common.launch.sweep.search import Proposal
 from common.run.changes import changes_between, effective_overrides
-from common.run.choice import Kind, Launch
+from common.run.continuation import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
 from common.utils.hydra import editable, resolve

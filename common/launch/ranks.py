@@ -1,6 +1,6 @@
 """The processes of a run on several ranks: on this machine the first one starts the same command again for each other.
 
-In a job of a cluster SLURM starts all of them (`common/launch/slurm_batch.py`). Each process finds its number in the
+In a job of a cluster SLURM starts all of them (`common/launch/slurm/batch.py`). Each process finds its number in the
 environment, where Lightning looks for it too. Only the first one chooses the folder, keeps the record and logs; the
 others write what they have to say to `rank_<number>.log`.
 """

@@ -13,14 +13,14 @@ import numpy as np
 
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.shaping import without_nan
+from common.ne.champion import Champion, candidates_of, champion_from, crowned
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator, Episodes, joined_episodes
+from common.ne.outputs.records import fitness_metrics
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import Arrays, taken
-from common.ne.utils.champion import Champion, candidates_of, champion_from, crowned
-from common.ne.utils.noise import Purpose, episode_seeds
-from common.ne.utils.ranks import Ranks
-from common.ne.utils.records import fitness_metrics
+from common.ne.random_numbers import Purpose, episode_seeds
+from common.run.ranks import Ranks
 
 log = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ from typing import Any
 from common.config import CONTINUE
 from common.errors import RunStoppedError
 from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.checkpointer import Checkpointer
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evolution import Evolution
+from common.ne.outputs.finish import finish
+from common.ne.outputs.progress import ProgressBar
+from common.ne.outputs.records import Records, records_of
+from common.ne.outputs.wandb import BaseRun, start_run
 from common.ne.population.actor import Actors
-from common.ne.utils.checkpointer import Checkpointer
-from common.ne.utils.finish import finish
-from common.ne.utils.progress import ProgressBar
-from common.ne.utils.ranks import Ranks, connected_ranks
-from common.ne.utils.records import Records, records_of
-from common.ne.utils.wandb_run import BaseRun, start_run
 from common.run import stop
 from common.run.checkpoint import last_checkpoint
+from common.run.ranks import Ranks, connected_ranks
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from jaxtyping import Float64, UInt64
 
 from common.check.targets import check_targets
 from common.errors import ConfigError
+from common.ne.champion import Champion, read_champion
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.population.actor import Actors
-from common.ne.utils.champion import Champion, read_champion
 from common.utils.beartype import shape_checked
 
 

@@ -8,13 +8,13 @@ from omegaconf import DictConfig
 
 from common.check.problem import Problem
 from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.compatibility import check_fit
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evolve import evolve
+from common.ne.outputs.wandb import BaseRun
 from common.ne.population.actor import Actors
 from common.ne.store import store_configs
-from common.ne.utils.fit import check_fit
-from common.ne.utils.wandb_run import BaseRun
 from common.runner import BaseTaskRunner
 
 

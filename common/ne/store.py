@@ -12,13 +12,13 @@ from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.algorithm.snes import SNES, SNESConfig
 from common.ne.config import NeuroevolutionSubtaskConfig, NeuroevolutionTaskConfig
 from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
+from common.ne.outputs.wandb import NoRun, WandbRun
 from common.ne.population.actor import Actors, ActorsConfig
 from common.ne.population.networks.dynamic import DynamicNetworks, DynamicNetworksConfig
 from common.ne.population.networks.feedforward import FeedforwardNetworks
 from common.ne.population.networks.layered import LayeredNetworksConfig
 from common.ne.population.networks.mutation import MutationConfig
 from common.ne.population.networks.recurrent import RecurrentNetworks
-from common.ne.utils.wandb_run import NoRun, WandbRun
 from common.store import store_loggers
 from common.utils.hydra_zen import generate_config, generate_config_partial
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from common.run.choice import read_record
+from common.run.continuation import read_record
 from common.utils.wandb import INIT_TIMEOUT_S
 
 

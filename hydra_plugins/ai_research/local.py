@@ -12,7 +12,7 @@ from common.errors import ConfigError
 from common.launch.command import Command
 from common.launch.local import launch
 from common.launch.resources import LocalResources, Resources
-from common.launch.sweep import Search
+from common.launch.sweep.search import Search
 
 
 class LocalLauncher(Launcher):

@@ -1,4 +1,4 @@
-"""Hydra finds launchers only below `hydra_plugins`; the work is in `common/launch/slurm.py`."""
+"""Hydra finds launchers only below `hydra_plugins`; the work is in `common/launch/slurm/launcher.py`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from hydra.core.utils import JobReturn
 
 from common.launch.resources import SlurmResources
-from common.launch.slurm import launch
-from common.launch.slurm_batch import check_request
-from common.launch.sweep import Search
+from common.launch.slurm.batch import check_request
+from common.launch.slurm.launcher import launch
+from common.launch.sweep.search import Search
 from hydra_plugins.ai_research.local import LocalLauncher
 
 

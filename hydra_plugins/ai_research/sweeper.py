@@ -8,8 +8,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.launch.optuna_sweep import OptunaFields
-from common.launch.search import search_of
+from common.launch.sweep.choice import search_of
+from common.launch.sweep.optuna import OptunaFields
 from hydra_plugins.ai_research.local import LocalLauncher
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from common.errors import report_errors
 from common.ne.load import load
-from common.ne.utils.gif import write_gif
-from common.ne.utils.noise import episode_seeds
+from common.ne.outputs.gif import write_gif
+from common.ne.random_numbers import episode_seeds
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from common.dl.litmodule._nnmodule import ssd as ssd_module
 from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2BlocksConfig, Mamba2Config
-from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step, ssd_torch
-from common.dl.litmodule._nnmodule.ssd_factored import ssd_factored
-from common.dl.litmodule._nnmodule.ssd_masked import ssd_masked
+from common.dl.litmodule._nnmodule.ssd import chunked as ssd_module
+from common.dl.litmodule._nnmodule.ssd.chunked import ssd, ssd_step, ssd_torch
+from common.dl.litmodule._nnmodule.ssd.factored import ssd_factored
+from common.dl.litmodule._nnmodule.ssd.masked import ssd_masked
 from common.utils.torch import import_torchvision
 
 SIZES: dict[str, Any] = {"input_size": 3, "output_size": 2, "hidden_size": 16, "head_size": 8, "state_size": 5}

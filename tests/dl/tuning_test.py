@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from common.dl.utils import lightning, tuning
+from common.dl import tuning
+from common.dl.random_states import seed_everything, untouched_random_states
+from common.dl.tuning import choose_batch_size, num_workers_to_keep_up, samples_per_second
+from common.dl.utils import lightning
 from common.dl.utils.lightning import set_batch_size_and_num_workers
-from common.dl.utils.seed import seed_everything, untouched_random_states
-from common.dl.utils.tuning import choose_batch_size, num_workers_to_keep_up, samples_per_second
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from common.errors import ConfigError
 from common.ne.load import load
-from common.ne.utils.noise import episode_seeds
+from common.ne.random_numbers import episode_seeds
 from common.run.metrics import read_metrics
 from tests.end_to_end.conftest import ONE_CPU, REPOSITORY
 

@@ -9,7 +9,7 @@ import yaml
 
 from common.errors import ConfigError
 from common.launch.resources import Resources, count_ranks_per_node
-from common.launch.sweep import expand_grid, swept_keys
+from common.launch.sweep.search import expand_grid, swept_keys
 
 
 def status_of(folder: Path) -> tuple[str, str | None]:

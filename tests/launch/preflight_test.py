@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from common.dl.utils import shapes
+from common.dl import compatibility
 
 FNN = ("task=fnn", "datamodule.config.source=digits", "logger=none")
 SHAPES = "The network does not fit the data"
@@ -72,11 +72,11 @@ def test_network_that_fits_goes_through(cli, task: str) -> None:
 
 
 def test_points_that_are_alike_are_tried_once(cli, root: Path) -> None:
-    shapes._try.cache_clear()
+    compatibility._try.cache_clear()
     outcome = cli(*FNN, "litmodule.optimizer.lr=0.1,0.2,0.3", "trainer.max_epochs=1,2", "config.preflight_only=true")
     assert outcome.status == 0
     assert "Preflight: 6 points checked" in outcome.out
-    assert shapes._try.cache_info().misses == 1
+    assert compatibility._try.cache_info().misses == 1
     assert list(root.rglob("*")) == []
 
 
@@ -91,9 +91,9 @@ def test_failure_on_the_meta_device_alone_is_none(monkeypatch: pytest.MonkeyPatc
         return forward(self, x)
 
     monkeypatch.setattr(feedforward.FNN, "forward", looks)
-    shapes._try.cache_clear()
+    compatibility._try.cache_clear()
     assert cli(*FNN, "config.preflight_only=true").status == 0
-    shapes._try.cache_clear()
+    compatibility._try.cache_clear()
 
 
 @pytest.mark.parametrize("option", [("--config-dir", "elsewhere"), ("--config-name", "other"), ("--resolve",)])

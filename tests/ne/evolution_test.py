@@ -12,11 +12,11 @@ from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evolution import Evolution
 from common.ne.evolve import Loop
+from common.ne.outputs.records import records_of
+from common.ne.outputs.wandb import NoRun
 from common.ne.population.actor import Actors
-from common.ne.utils.ranks import Ranks
-from common.ne.utils.records import records_of
-from common.ne.utils.wandb_run import NoRun
 from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
+from common.run.ranks import Ranks
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
 

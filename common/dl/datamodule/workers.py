@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from common.dl.datamodule.sampler import SeededIndices
-from common.dl.utils.seed import seed_everything
+from common.dl.random_states import seed_everything
 from common.run import stop
 
 

@@ -18,9 +18,9 @@ from torchmetrics import Metric
 from common.dl.config import OnBadLoss
 from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
-from common.dl.utils.ranks import mean_over_ranks
+from common.dl.outputs.wandb_logger import wandb_logger
+from common.dl.ranks import mean_over_ranks
 from common.utils.beartype import ge
-from common.utils.wandb_logger import wandb_logger
 
 Stage = Literal["train", "val", "test"]
 

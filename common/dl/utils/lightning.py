@@ -12,18 +12,18 @@ from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
+from common.dl.checkpointing.checkpoint_io import AtomicCheckpointIO
+from common.dl.checkpointing.checkpointer import Checkpointer
+from common.dl.compilation import compile_network
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.litmodule.base import BaseLitModule
-from common.dl.utils.checkpoint import AtomicCheckpointIO
-from common.dl.utils.checkpointer import Checkpointer
-from common.dl.utils.compilation import compile_network
-from common.dl.utils.logger import MetricsFileLogger
-from common.dl.utils.progress import ProgressBar
-from common.dl.utils.ranks import is_first_rank
-from common.dl.utils.tuning import fastest_batch_size, num_workers_to_keep_up
-from common.dl.utils.upload import UploadRequests
+from common.dl.outputs.metrics import MetricsFileLogger
+from common.dl.outputs.progress import ProgressBar
+from common.dl.outputs.upload import UploadRequests
+from common.dl.ranks import is_first_rank
+from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
 
 log = logging.getLogger(__name__)
 

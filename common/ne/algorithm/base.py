@@ -3,7 +3,7 @@
 Numbers are NumPy arrays of float64 on the CPU; torch appears only where a checkpoint is written. Evolution strategies
 read and write `population.parameters`, p × d, which networks of a fixed shape offer. Every rank holds the whole
 population and the whole algorithm, and computes the same from the same fitness; so random numbers must come from
-`common.ne.utils.noise` alone, keyed by the seed, the generation and the purpose.
+`common.ne.random_numbers` alone, keyed by the seed, the generation and the purpose.
 
 Axes: p individuals; d parameters of an individual.
 """

@@ -21,7 +21,7 @@ from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.gaussian import check_population_size
 from common.ne.algorithm.shaping import without_nan
 from common.ne.population.base import BasePopulation
-from common.ne.utils.noise import generator
+from common.ne.random_numbers import generator
 from common.utils.beartype import gt, shape_checked
 
 MAX_PARAMETERS = 1000

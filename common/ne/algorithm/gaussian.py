@@ -13,7 +13,7 @@ from common.errors import ConfigError
 from common.ne.algorithm.ascent import Adam, ClipUp
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.population.base import BasePopulation
-from common.ne.utils.noise import generator
+from common.ne.random_numbers import generator
 from common.utils.beartype import shape_checked
 
 

@@ -21,7 +21,7 @@ from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.shaping import without_nan
 from common.ne.population.base import BasePopulation
 from common.ne.population.networks.base import Arrays
-from common.ne.utils.noise import generator
+from common.ne.random_numbers import generator
 from common.utils.beartype import ge, gt, le, shape_checked
 
 Selection = Literal["truncation", "tournament"]

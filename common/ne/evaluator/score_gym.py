@@ -127,7 +127,7 @@ class ScoreGym(BaseEvaluator):
         if self._compiled is None:
             import torch
 
-            from common.ne.evaluator.rollout_compiled import CompiledRollout
+            from common.ne.compiled.rollout import CompiledRollout
 
             self._compiled = CompiledRollout(self.config.environment, actors, torch.get_num_threads())
         return self._compiled

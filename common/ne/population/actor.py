@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64
 from common.ne.population.base import BasePopulation
 from common.ne.population.networks.base import Arrays, BaseNetworks
 from common.ne.population.spaces import Spaces
-from common.ne.utils.noise import generator
+from common.ne.random_numbers import generator
 from common.utils.beartype import ge, shape_checked
 
 ObservationKind = Literal["raw", "scaled", "standardized"]

@@ -10,7 +10,7 @@ from common.ne.evaluator.physics import PHYSICS
 from common.ne.evaluator.rollout import BatchedRollout
 from common.ne.evaluator.score_gym import ScoreGym
 from common.ne.population.networks.base import taken
-from common.ne.utils.noise import episode_seeds
+from common.ne.random_numbers import episode_seeds
 from tests.ne.conftest import NETWORKS, evaluator_of
 from tests.ne.environments import ACTION_SPACES, Toy
 
@@ -197,7 +197,7 @@ def test_networks_without_a_compiled_form_are_refused(make_actors, monkeypatch: 
 
 def test_any_number_of_threads_plays_the_same(make_actors) -> None:
     pytest.importorskip("numba")
-    from common.ne.evaluator.rollout_compiled import CompiledRollout
+    from common.ne.compiled.rollout import CompiledRollout
 
     evaluator = evaluator_of("CartPole-v1", "numba")
     actors = make_actors("feedforward", evaluator.spaces, size=30)
@@ -211,12 +211,12 @@ def test_any_number_of_threads_plays_the_same(make_actors) -> None:
 @pytest.mark.parametrize("kind", ["feedforward", "recurrent"])
 def test_networks_play_alone_as_they_do_side_by_side(make_actors, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    from common.ne.evaluator import rollout_compiled
+    from common.ne.compiled import rollout
 
     evaluator = evaluator_of(FAST, "numba")
     actors = make_actors(kind, evaluator.spaces, size=11, observations="standardized")
     side_by_side = played(evaluator, actors)
-    monkeypatch.setattr(rollout_compiled, "MAX_SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(rollout, "MAX_SIDE_BY_SIDE", 0)
     assert_equal(side_by_side, played(evaluator, actors))
 
 

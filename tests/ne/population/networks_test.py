@@ -5,7 +5,7 @@ import pytest
 
 from common.ne.population.networks.base import joined, taken
 from common.ne.population.networks.mutation import MutationConfig, mutated
-from common.ne.utils.noise import generator
+from common.ne.random_numbers import generator
 from tests.ne.conftest import NETWORKS
 
 every_kind = pytest.mark.parametrize("kind", NETWORKS)
@@ -85,7 +85,7 @@ def test_parts_can_be_joined(make_networks, kind: str) -> None:
 )
 def test_the_compiled_step_equals_the_one_in_numpy(make_networks, kind: str, num_lanes: int) -> None:
     pytest.importorskip("numba")
-    from common.ne.population.networks.compiled import forward
+    from common.ne.compiled.networks import forward
 
     networks, arrays = drawn(make_networks, kind, 8, **({} if kind == "dynamic" else {"hidden_sizes": [19, 3, 8]}))
     for generation in range(1, 4):

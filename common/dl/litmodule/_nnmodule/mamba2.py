@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.dl.litmodule._nnmodule.gated import GatedConvolution, GatedNorm, SplitLinear
 from common.dl.litmodule._nnmodule.sequence import SequenceModel
-from common.dl.litmodule._nnmodule.ssd import ssd, ssd_step
+from common.dl.litmodule._nnmodule.ssd.chunked import ssd, ssd_step
+from common.dl.litmodule._nnmodule.ssd.gated import GatedConvolution, GatedNorm, SplitLinear
 from common.utils.beartype import ge
 
 MIN_STEP_SIZE, MAX_STEP_SIZE = 1e-3, 1e-1

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt64
 
-from common.ne.utils.noise import GOLDEN, mixed
+from common.ne.random_numbers import GOLDEN, mixed
 from common.utils.beartype import shape_checked
 
 

@@ -1,0 +1,1 @@
+"""How a training run is saved, and continued to the same bits."""

@@ -1,0 +1,1 @@
+"""The state-space duality of Mamba2: its recurrence, as products of matrices."""

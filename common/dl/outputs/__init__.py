@@ -1,0 +1,1 @@
+"""What a training run writes while it goes on: metrics, the bar, W&B."""

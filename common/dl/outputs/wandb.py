@@ -1,0 +1,45 @@
+"""The configured logger, online where W&B can be reached."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.logger import DummyLogger
+
+from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.ranks import is_first_rank
+from common.run.wandb import config_of, run_id, wandb_settings
+from common.utils.wandb import Mode, start_where_reachable
+
+
+def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
+    """Builds the logger; W&B falls back to offline without a key or a network.
+
+    Args:
+        logger: The configured partial.
+        folder: The run's folder.
+    """
+    if not is_first_rank():
+        return DummyLogger()
+    if logger.func is not SteadyWandbLogger:
+        return logger()
+    return start_where_reachable(folder, lambda mode: _start(logger, folder, mode))
+
+
+def _start(logger: partial[Logger], folder: Path, mode: Mode) -> SteadyWandbLogger | None:
+    """Starts a W&B run with the whole configuration, or returns None where the server does not answer."""
+    import wandb
+
+    settings = wandb_settings(folder)
+    name = logger.keywords["name"] or folder.name
+    live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
+    live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
+    try:
+        live.experiment.config.update(config_of(folder))
+    except wandb.Error:
+        if mode == "offline":
+            raise
+        wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
+        return None
+    return live  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""Composes the configurations of a command: Hydra once for those that differ in nothing but values.
+
+Hydra takes a tenth of a second to compose a configuration, and a value is the last thing that it puts in.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra import version
+from hydra._internal import hydra as hydra_internal
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from common.launch.sweep.search import parse_overrides, text_of
+from common.utils.runner import get_absolute_project_path, get_task_name
+
+CONFIG_NAME = "config"
+"""What an engine's `store_configs` calls the configuration of a task."""
+
+VERSION_BASE = "1.3"
+"""The version of Hydra whose defaults hold."""
+
+
+class Variations(ConfigLoaderImpl):
+    """Hydra's loader of configurations, which remembers what it has composed.
+
+    Args:
+        config_search_path: Where Hydra looks for groups.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._composed: dict[tuple[str | None, ...], DictConfig] = {}
+
+    def is_group(self, key: str) -> bool:
+        """Returns whether there is anything to choose from under a key."""
+        return bool(self.repository.get_group_options(key))
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Returns a configuration of its own, as Hydra would compose it from these overrides."""
+        parsed = parse_overrides(overrides)
+        if validate_sweep_overrides:
+            self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+        config = copy.deepcopy(self._base(config_name, parsed))
+        self._set_values(parsed, config)
+        own = [override for override in parsed if not override.is_hydra_override()]
+        naming = config.hydra.job.config.override_dirname
+        config.hydra.overrides.hydra = [text_of(override) for override in parsed if override.is_hydra_override()]
+        config.hydra.overrides.task = [text_of(override) for override in own]
+        config.hydra.job.override_dirname = get_overrides_dirname(
+            own, naming.exclude_keys, naming.item_sep, naming.kv_sep
+        )
+        return config
+
+    def load_without_hydra(self, config_name: str, overrides: list[str]) -> DictConfig:
+        """Returns the configuration of a point without Hydra's own node, which is the larger half."""
+        parsed = parse_overrides(overrides)
+        base = self._base(config_name, parsed)
+        config = copy.deepcopy(OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"]))
+        self._set_values([override for override in parsed if not override.is_hydra_override()], config)
+        return config
+
+    def _base(self, config_name: str | None, parsed: list[Override]) -> DictConfig:
+        """Returns what Hydra composes without single values, and without what is swept, as it does itself."""
+        others = [text_of(one) for one in parsed if not (self._is_value(one) or one.is_sweep_override())]
+        name = (config_name, *others)
+        if name not in self._composed:
+            self._composed[name] = super().load_configuration(config_name, others, RunMode.RUN)
+        return self._composed[name]
+
+    def _set_values(self, parsed: list[Override], config: DictConfig) -> None:
+        self._apply_overrides_to_config([one for one in parsed if self._is_value(one)], config)
+
+    def _is_value(self, override: Override) -> bool:
+        """Returns whether an override sets a single value: one that changes nothing but itself."""
+        if override.is_delete() or override.is_sweep_override() or override.package is not None:
+            return False
+        return not isinstance(override.value(), dict | list) and not self.is_group(override.key_or_group)
+
+
+@contextmanager
+def composing_once() -> Iterator[Variations]:
+    """Yields a loader of the running project's configurations that Hydra uses too: it composes nothing again."""
+    version.setbase(VERSION_BASE)
+    loader = Variations(create_config_search_path(str(get_absolute_project_path())))
+    Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
+    hydra_internal.ConfigLoaderImpl = lambda **_: loader  # type: ignore[assignment, misc]
+    try:
+        yield loader
+    finally:
+        hydra_internal.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""What SLURM is given, and how its jobs are followed."""

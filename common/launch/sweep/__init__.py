@@ -1,0 +1,1 @@
+"""A sweep: how its points are chosen, run and reported."""

@@ -1,0 +1,27 @@
+"""What chooses the points of a command, as its sweeper says."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.launch.ranks import folder_of_first_rank
+from common.launch.sweep.optuna import OptunaFields, OptunaSearch, OptunaSweeperConfig
+from common.launch.sweep.search import Grid, Search
+from common.run.continuation import folder_of_job
+
+
+def search_of(sweeper: DictConfig, arguments: list[str]) -> Search:
+    """Returns what chooses a command's points; where others have chosen one for this process, that one.
+
+    Args:
+        sweeper: The node `hydra.sweeper`.
+        arguments: The command's overrides.
+
+    Raises:
+        ConfigError: the sweeper cannot sweep over what is asked for.
+    """
+    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None
+    if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
+        return Grid(arguments)
+    fields: Any = OmegaConf.to_container(sweeper, resolve=True)
+    return OptunaSearch(arguments, OptunaFields(**{key: value for key, value in fields.items() if key[0] != "_"}))

@@ -1,0 +1,51 @@
+"""How a point of a sweep ended, as its folder tells."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from common.run.continuation import read_record
+
+PointStatus = Literal["finished", "failed", "pruned", "stopped", "killed", "not started"]
+"""`pruned`: given up as hopeless, by an `optuna.TrialPruned`. `killed`: without a chance to say how it ended."""
+
+PRUNED = "TrialPruned"
+
+
+@dataclass
+class Outcome:
+    """How a point ended.
+
+    Attributes:
+        status: In a word.
+        result: What its subtask returned, for a point that finished.
+        error: What went wrong, for a point that failed.
+        folder: Its folder; None for a point that was not started.
+    """
+
+    status: PointStatus
+    result: Any = None
+    error: str | None = None
+    folder: Path | None = None
+
+
+def outcome_of(folder: Path | None, error: str | None) -> Outcome:
+    """Returns how a point ended that nobody works on any more.
+
+    Args:
+        folder: Its folder, if it has one.
+        error: What went wrong, if that is known better than from the record.
+    """
+    if folder is None:
+        return Outcome("not started")
+    record = read_record(folder)
+    error = error or record.get("error")
+    if record["status"] == "finished":
+        return Outcome("finished", result=record["result"], folder=folder)
+    if error is not None and error.startswith(PRUNED):
+        return Outcome("pruned", folder=folder)
+    if record["status"] == "stopped":
+        return Outcome("stopped", folder=folder)
+    if record["status"] == "failed" or error is not None:
+        return Outcome("failed", error=error, folder=folder)
+    return Outcome("killed", error="it ended without a word", folder=folder)

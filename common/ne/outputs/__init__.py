@@ -1,0 +1,1 @@
+"""What an evolution writes: metrics, the bar, pictures, W&B."""
