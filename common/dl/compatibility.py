@@ -50,7 +50,7 @@ def _try(text: str) -> Problem | None:
     The first costs milliseconds whatever the network's size, but may fail for other reasons than shapes.
     """
     tree = json.loads(text)
-    datamodule: BaseDataModule = instantiate(tree["datamodule"])()
+    datamodule: BaseDataModule = instantiate(tree["datamodule"])
     batch = datamodule.example_batch()
     if batch is None or _error_on("meta", tree, batch) is None:
         return None
@@ -62,7 +62,7 @@ def _error_on(device: str, tree: dict[str, Any], batch: Any) -> Exception | None
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             with torch.device(device):
-                module: BaseLitModule = instantiate(tree["litmodule"])()
+                module: BaseLitModule = instantiate(tree["litmodule"])
                 module.try_batch(_pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), batch))
         except Exception as error:  # Whatever a network may raise.
             return error

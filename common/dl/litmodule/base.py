@@ -20,6 +20,7 @@ from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.ranks import mean_over_ranks
+from common.errors import ContractError
 from common.utils.beartype import ge
 
 Stage = Literal["train", "val", "test"]
@@ -62,7 +63,7 @@ class BaseLitModule(LightningModule, ABC):
         """Refuses a subclass whose `__init__` drops the base's arguments.
 
         Raises:
-            TypeError: arguments are missing; the text has the line to write.
+            ContractError: arguments are missing; the text has the line to write.
         """
         super().__init_subclass__(**kwargs)
         if "__init__" not in cls.__dict__:
@@ -71,7 +72,7 @@ class BaseLitModule(LightningModule, ABC):
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         missing = [name for name in INIT_PARAMETERS if name not in parameters and not takes_any]
         if missing:
-            raise TypeError(
+            raise ContractError(
                 f"{cls.__module__}.{cls.__qualname__}.__init__() drops {', '.join(missing)}. Write:\n"
                 f"    def __init__(self, config, nnmodule, optimizer, scheduler, ...):\n"
                 f"        super().__init__(config, nnmodule, optimizer, scheduler)\n"

@@ -88,6 +88,7 @@ class Preparation(Callback):
         if self.is_done or not isinstance(pl_module, BaseLitModule) or not isinstance(datamodule, BaseDataModule):
             return
         self.is_done = True
+        datamodule.fill()
         set_batch_size_and_num_workers(pl_module, datamodule, trainer.strategy.root_device)
         if self.config.compile:
             compile_network(pl_module, datamodule, trainer.strategy.root_device)

@@ -30,7 +30,14 @@ class BaseRun(Steady):
 
 
 class NoRun(BaseRun):
-    """Logs nowhere."""
+    """Logs nowhere.
+
+    Args:
+        **settings: Those of the logger that it stands for, which have no effect.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
 
 
 class WandbRun(BaseRun):
