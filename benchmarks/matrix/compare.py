@@ -19,19 +19,23 @@ from benchmarks.matrix.learning.datamodule import samples_of
 TOLERANCES = {"bf16-mixed": 2e-2, "bf16-true": 5e-2}
 """How far a loss may be from one that is computed in full precision; 1e-5 elsewhere."""
 
+TIMELESS = ("step", "epoch", "train/loss", "fitness/best", "fitness/mean")
+"""What rows of training say that no clock decides."""
+
 UNCOMPARED = re.compile(r"metrics_file|elapsed|time_|wandb_step|records|num_threads|\.loops\..*is_last_batch")
 """Of a checkpoint: offsets into files that hold times, and times."""
 
 
-def differences(ours: Path, theirs: Path, *, is_timed: bool) -> list[str]:
+def differences(ours: Path, theirs: Path, *, num_ranks: int, is_timed: bool) -> list[str]:
     """Returns how a run that was interrupted differs from one that was left in peace.
 
     Args:
         ours: The interrupted run's folder.
         theirs: The other's.
+        num_ranks: How many processes share each run.
         is_timed: Whether a clock ended the runs, so that only what both did can be compared.
     """
-    problems = [*_leftovers(ours), *_self_contradictions(ours)]
+    problems = [*_leftovers(ours), *_self_contradictions(ours, num_ranks)]
     problems += _rows_differ(read_rows(ours), read_rows(theirs), is_timed=is_timed)
     problems += _wandb_differs(ours, theirs, is_timed=is_timed)
     if is_timed:
@@ -60,11 +64,12 @@ def _leftovers(folder: Path) -> list[str]:
 
 def _rows_differ(ours: list[dict[str, str]], theirs: list[dict[str, str]], *, is_timed: bool) -> list[str]:
     if is_timed:
-        ours, theirs = ([row for row in rows if row.get("train/loss")] for rows in (ours, theirs))
+        ours, theirs = (
+            [row for row in rows if row.get("train/loss") or row.get("fitness/best")] for rows in (ours, theirs)
+        )
         count = min(len(ours), len(theirs))
         ours, theirs = (
-            [{key: row[key] for key in ("step", "epoch", "train/loss")} for row in rows[:count]]
-            for rows in (ours, theirs)
+            [{key: row.get(key, "") for key in TIMELESS} for row in rows[:count]] for rows in (ours, theirs)
         )
     for number, (our, their) in enumerate(zip(ours, theirs, strict=False), start=1):
         if our != their:
@@ -127,7 +132,7 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _self_contradictions(folder: Path) -> list[str]:
+def _self_contradictions(folder: Path, num_ranks: int) -> list[str]:
     """Returns what a finished run says that is not so: its state, and which network is its best."""
     status = json.loads((folder / "provenance.json").read_text())["status"]
     problems = [] if status == "finished" else [f"its record says {status}"]
@@ -137,35 +142,30 @@ def _self_contradictions(folder: Path) -> list[str]:
         return problems
     config: Any = OmegaConf.load(folder / ".hydra" / "config.yaml")
     tolerance = TOLERANCES.get(str(config.trainer.precision), 1e-5)
-    found = {"best of the series": min(losses), "evaluated again": _evaluate(best, config)}
+    found = {"best of the series": min(losses), "evaluated again": _evaluate(best, config, num_ranks)}
     for what, loss in found.items():
         if not math.isclose(loss, reported, rel_tol=tolerance, abs_tol=tolerance):
             problems.append(f"val/loss reported {reported}, {what} {loss}")
     return problems
 
 
-def _evaluate(path: Path, config: Any) -> float:
+def _evaluate(path: Path, config: Any, num_ranks: int) -> float:
     """Returns the validation loss of a checkpoint, by a plain loop over the samples."""
     network = instantiate(config.litmodule.nnmodule)
     prefix = "nnmodule."
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    network.load_state_dict(
-        {key.removeprefix(prefix): value.double() for key, value in state.items() if key.startswith(prefix)}
-    )
+    own = {key.removeprefix(prefix): value.double() for key, value in state.items() if key.startswith(prefix)}
+    network.load_state_dict(own)
     inputs, labels = samples_of("val")
-    count = _num_validated(config, len(labels))
+    count = _num_validated(config, len(labels), num_ranks)
     with torch.no_grad():
         return float(functional.cross_entropy(network.double().eval()(inputs[:count].double()), labels[:count]))
 
 
-def _num_validated(config: Any, num_samples: int) -> int:
+def _num_validated(config: Any, num_samples: int, num_ranks: int) -> int:
     """Returns how many samples a validation sees."""
-    size = (
-        config.datamodule.config.fixed_per_device_batch_size * config.hydra_ranks
-        if "hydra_ranks" in config
-        else config.datamodule.config.fixed_per_device_batch_size
-    )
-    limit = config.trainer.limit_val_batches
+    size = config.datamodule.config.fixed_per_device_batch_size * num_ranks
     num_batches = math.ceil(num_samples / size)
+    limit = config.trainer.overfit_batches or config.trainer.limit_val_batches
     allowed = num_batches if limit is None else limit if isinstance(limit, int) else int(num_batches * limit)
     return min(num_samples, allowed * size)

@@ -1,10 +1,9 @@
 """What W&B was told: the rows of a run's history, read from the files of its offline launches.
 
-Such a file is a header of seven bytes and LevelDB's log: blocks of 32 KiB, in which a record, whole or in pieces, follows
-its checksum, its length and the kind of piece.
+Such a file is a header of seven bytes and LevelDB's log: blocks of 32 KiB, in which a record, whole or in pieces,
+follows its checksum, its length and the kind of piece.
 """
 
-import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +70,6 @@ def _records(data: bytes) -> Iterator[bytes]:
 
 
 def _is_unrepeatable(key: str) -> bool:
-    """Returns whether a value is a time, or says where a table lies, whose name is random and whose parts are counted by launch."""
+    """Returns whether a value is a time, or of a table: its name is random, and its parts are counted by launch."""
     is_of_table = "/samples/" in key and not key.endswith("/_type")
     return is_of_table or key.startswith("seconds/") or key.endswith("steps_per_second")

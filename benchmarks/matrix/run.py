@@ -141,8 +141,8 @@ def _try(outcome: Outcome, scratch: Path, rng: random.Random, interruptions: lis
     if len(disturbed.runs) != 1:
         outcome.problems.append(f"{len(disturbed.runs)} folders of runs")
         return
-    is_timed = outcome.configuration.is_timed
-    outcome.problems += differences(disturbed.runs[0], peaceful.runs[0], is_timed=is_timed)
+    num_ranks, is_timed = outcome.configuration.num_ranks, outcome.configuration.is_timed
+    outcome.problems += differences(disturbed.runs[0], peaceful.runs[0], num_ranks=num_ranks, is_timed=is_timed)
     ours, theirs = results_of(disturbed_output), results_of(output)
     if ours != theirs and not is_timed:
         outcome.problems.append(f"reported: {ours} instead of {theirs}")

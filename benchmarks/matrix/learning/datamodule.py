@@ -43,7 +43,7 @@ class NoisySamples(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Returns a sample and its label."""
-        noise = torch.randn(NUM_FEATURES) + random.random() + float(np.random.rand())  # noqa: NPY002
+        noise = torch.randn(NUM_FEATURES) + random.random() + float(np.random.rand())
         return self.inputs[index] + 0.1 * noise, self.labels[index]
 
 
