@@ -1,0 +1,130 @@
+"""What the bar shows, of a training that goes on in mid-epoch above all."""
+
+import io
+import itertools
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers.logger import DummyLogger
+from torch.utils.data import DataLoader, IterableDataset
+
+from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.outputs import progress
+from common.dl.outputs.progress import ProgressBar
+from common.dl.utils.lightning import instantiate_trainer
+from common.errors import RunStoppedError
+from common.run.checkpoint import last_checkpoint
+from common.run.stop import stop_on_signals
+
+BATCHES = 11
+
+
+class Stop(Callback):
+    """Asks the run to stop in a given training step of this process, counted from 1."""
+
+    def __init__(self, step: int) -> None:
+        self.steps_left = step
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Counts down."""
+        self.steps_left -= 1
+        if self.steps_left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Endless(IterableDataset[Any]):
+    """Samples without an end, and without a length."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        """Gives the same samples again and again."""
+        return itertools.cycle(self.dataset[index] for index in range(len(self.dataset)))
+
+
+@pytest.fixture
+def positions(
+    make_datamodule: Any, make_classifier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """Returns a function that trains, stops, goes on, and returns the positions that the bar shows from then on."""
+    monkeypatch.setattr(progress, "REFRESH_EVERY_S", 0.0)
+
+    def launch(stop_after: int, data: Any, settings: dict[str, Any]) -> str:
+        datamodule = make_datamodule(4 * BATCHES, 8, 0, map_style=True, fixed_per_device_num_workers=0)
+        if data is not None:
+            datamodule.train_dataloader = lambda: data(datamodule.datasets.train)
+        start = last_checkpoint(tmp_path)
+        keys = {"max_epochs": 2, "log_every_n_steps": 1, "accelerator": "cpu", **settings}
+        trainer = instantiate_trainer(
+            partial(Trainer, default_root_dir=str(tmp_path), **keys),
+            DummyLogger(),
+            {"stop": Stop(stop_after)},
+            DeepLearningSubtaskConfig(output_dir=str(tmp_path), data_dir=str(tmp_path)),
+            is_continuation=start is not None,
+        )
+        shown = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", shown)
+        with stop_on_signals():
+            trainer.fit(make_classifier(), datamodule=datamodule, ckpt_path=start, weights_only=True)
+        return shown.getvalue()
+
+    def run(stop_after: int, data: Any = None, **settings: Any) -> list[str]:
+        with pytest.raises(RunStoppedError):
+            launch(stop_after, data, settings)
+        shown = launch(10**6, data, settings)
+        found = re.findall(r"Epoch (\d+).*?(\d+/[\d?]+)", shown)
+        return [key for key, _ in itertools.groupby(f"{epoch}: {position}" for epoch, position in found)]
+
+    return run
+
+
+def counted(epoch: int, first: int, last: int, total: Any = BATCHES) -> list[str]:
+    return [f"{epoch}: {number}/{total}" for number in range(first, last + 1)]
+
+
+def test_a_continued_epoch_shows_its_position_and_its_total_from_the_first_draw_on(positions: Any) -> None:
+    assert positions(7) == [*counted(0, 7, BATCHES), *counted(1, 0, BATCHES)]
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "settings", "expected"),
+    [
+        (4, {"limit_train_batches": 6}, [*counted(0, 4, 6, 6), *counted(1, 0, 6, 6)]),
+        (5, {"accumulate_grad_batches": 4}, [*counted(0, 8, BATCHES), *counted(1, 0, BATCHES)]),
+        (4, {"val_check_interval": 3, "max_epochs": 1}, counted(0, 4, BATCHES)),
+        (2, {"max_steps": 5, "max_epochs": -1}, counted(0, 2, 5, 5)),
+        (13, {"max_steps": 15, "max_epochs": -1}, counted(1, 2, 4, 4)),
+        (2, {"max_steps": 2, "max_epochs": -1, "accumulate_grad_batches": 4}, counted(0, 4, 8, 8)),
+    ],
+    ids=["limited", "accumulated", "validated within", "steps", "steps, second epoch", "steps, accumulated"],
+)
+def test_the_total_is_what_the_epoch_ends_with(
+    positions: Any, stop_after: int, settings: dict[str, Any], expected: list[str]
+) -> None:
+    assert positions(stop_after, **settings) == expected
+
+
+def test_an_epoch_after_a_whole_one_begins_at_zero(positions: Any) -> None:
+    assert positions(BATCHES) == counted(1, 0, BATCHES)
+
+
+def test_where_nobody_knows_the_length_the_position_is_shown(positions: Any) -> None:
+    data = lambda dataset: DataLoader(Endless(dataset), batch_size=4)  # noqa: E731
+    assert positions(3, data, max_steps=6, max_epochs=-1) == counted(0, 3, 6, 6)
+
+
+@pytest.mark.parametrize("total", [None, 4, 4.0, float("inf")])
+def test_any_total_that_lightning_passes_is_taken(total: float | None) -> None:
+    bar = ProgressBar()
+    assert bar._should_update(3, total)
+    assert not bar._should_update(3, total)
+    assert bar._should_update(4, total) == (total == 4)
