@@ -24,8 +24,14 @@ PRELOADED = [
     "benchmarks.matrix.evolving.train",
     "pytorch_lightning",
     "torchmetrics",
-    "matplotlib.figure",
-    "wandb",
+    "matplotlib.backends.backend_agg",
+    "wandb.sdk.wandb_run",
+    "requests",
+    "opentelemetry.sdk.metrics",
+    "PIL.PngImagePlugin",
+    "antlr4.LL1Analyzer",
+    "hydra._internal.hydra",
+    "hydra_plugins.ai_research.local",
 ]
 
 ROWS, COLUMNS = 40, 120
