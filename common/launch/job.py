@@ -17,6 +17,8 @@ from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
 from common.run.continuation import Choice, own_choice, read_record
+from common.run.files import UnusableFileError
+from common.run.folder import make_ready
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
@@ -40,6 +42,7 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ch
         point.config.hydra.sweep.dir, point.config.hydra.sweep.subdir = str(choice.folder), "."
         point.config.config.output_dir = str(choice.folder)
     try:
+        make_ready(choice.folder)
         return hydra_utils.run_job(
             hydra_context=context,
             task_function=recorded(task_function, point, choice),
@@ -47,6 +50,8 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ch
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+    except UnusableFileError as error:
+        return _failed(error)
     finally:
         choice.lock.release()
 
@@ -111,6 +116,13 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
         with contextlib.suppress(RunStoppedError):
             result.return_value = task_function(own)
     result.status = JobStatus.COMPLETED
+    return result
+
+
+def _failed(error: Exception) -> JobReturn:
+    """Returns the result of a job that did not start."""
+    result = JobReturn()
+    result.return_value, result.status = error, JobStatus.FAILED
     return result
 
 
