@@ -83,12 +83,12 @@ def candidates_of(runs: list[Run]) -> Iterator[Candidate]:
 
 def is_left_alone(run: Run) -> bool:
     """Returns whether a run may still be somebody's: a point of a sweep that runs, or a job of a queue unseen here."""
-    return run.record["status"] == "queued" or (run.kind == "point" and is_held(run.folder.parent))
+    return run.record.status == "queued" or (run.kind == "point" and is_held(run.folder.parent))
 
 
 def _supersedes(finished: Run, run: Run) -> bool:
     is_same = finished.identity == run.identity and finished.created_s > run.created_s
-    return is_same and not is_larger_budget(run.record["budget"], finished.record["budget"])
+    return is_same and not is_larger_budget(run.record.budget, finished.record.budget)
 
 
 def is_empty(run: Run) -> bool:

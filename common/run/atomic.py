@@ -32,4 +32,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Writes a text file; see `write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Writes a file; see `write_atomically`."""
+    write_atomically(path, lambda file: file.write(content))

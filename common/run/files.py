@@ -33,6 +33,10 @@ REMEDY = "Move it away or mend it, and give the same command again."
 class UnusableFileError(ConfigError, OSError):
     """Something in a run's folder is not what its name says, or may not be used: a reader passes it over."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.strerror = text
+
 
 def open_file(folder: Path, name: str, flags: int = os.O_RDONLY) -> int:
     """Opens a regular file in a run's folder, without following a link and without waiting for a pipe.

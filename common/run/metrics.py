@@ -126,7 +126,7 @@ class MetricsFile:
         found = _read_table(self.path.parent, self.path.name)
         table = found.in_columns(state["columns"]).first(state["num_rows"])
         if _sums(rendered(table)) == (state["num_bytes"], state["checksum"]):
-            if found.fault is not None:
+            if found.fault is not None and table.rows:
                 log.warning("%s %s: the %d rows that count are whole.", self.path, found.fault, len(table.rows))
             return table
         what = f"{self.path} {found.fault or 'is not what was written'}"
