@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
 from common.cli.output import console, json_option, print_json, size_text
 from common.cli.runs import UNREADABLE, Run, State, read_run
-from common.run.checkpoint import FOLDER_NAME, LAST, PREVIOUS
+from common.run.checkpoint import FOLDER_NAME, LAST, PREVIOUS, is_whole
 from common.run.identity import is_larger_budget
 from common.run.lock import FolderLock, is_held
 from common.run.metrics import FILE_NAME as METRICS
@@ -84,12 +83,12 @@ def candidates_of(runs: list[Run]) -> Iterator[Candidate]:
 
 def is_left_alone(run: Run) -> bool:
     """Returns whether a run may still be somebody's: a point of a sweep that runs, or a job of a queue unseen here."""
-    return run.record["status"] == "queued" or (run.kind == "point" and is_held(run.folder.parent))
+    return run.record.status == "queued" or (run.kind == "point" and is_held(run.folder.parent))
 
 
 def _supersedes(finished: Run, run: Run) -> bool:
     is_same = finished.identity == run.identity and finished.created_s > run.created_s
-    return is_same and not is_larger_budget(run.record["budget"], finished.record["budget"])
+    return is_same and not is_larger_budget(run.record.budget, finished.record.budget)
 
 
 def is_empty(run: Run) -> bool:
@@ -109,15 +108,6 @@ def superseded_checkpoints(run: Run, has_finished_later: bool) -> Iterator[Candi
             yield Candidate(run, path, "superseded by a finished run", size_of(path))
     elif (folder / PREVIOUS).is_file() and is_whole(folder / LAST):
         yield Candidate(run, folder / PREVIOUS, "superseded by last.ckpt", size_of(folder / PREVIOUS))
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Returns whether a checkpoint, which is a zip file, has all of its content, by its checksums."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def size_of(path: Path) -> int:

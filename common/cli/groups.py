@@ -53,7 +53,7 @@ def chosen_runs(names: Sequence[str]) -> list[Run]:
         folder = data_path() / name
         is_task = name.count("/") == 1 and not Path(name).is_dir() and folder.is_dir()
         meant = newest_first([folder]) if is_task else iter([find_run(name)])
-        found |= {run.folder: run for run in all_points(meant) if run.record}
+        found |= {run.folder: run for run in all_points(meant) if not run.is_damaged}
     if not found:
         raise ConfigError(f"There are no runs in {', '.join(names)} that could be compared.")
     return list(found.values())
@@ -74,7 +74,7 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     for run in sorted(newest.values(), key=_ended):
         settings = settings_of(run)
         key = json.dumps(settings, sort_keys=True, default=str)
-        groups.setdefault(key, Group(settings, {})).runs[run.record.get("seed")] = run
+        groups.setdefault(key, Group(settings, {})).runs[run.record.seed] = run
     differing = differing_keys(list(groups.values()))
     return sorted(groups.values(), key=lambda group: [_sortable(group.settings.get(key)) for key in differing])
 
@@ -85,9 +85,8 @@ def settings_of(run: Run) -> dict[str, Any]:
     Raises:
         ConfigError: its configuration cannot be read.
     """
-    config = read_config(run.folder)
-    data = run.record.get("data")
-    tree = {**config, "data": data} if isinstance(data, dict) else config
+    config = read_config(run.source)
+    tree = {**config, "data": run.record.data} if run.record.data else config
     flat = {key: value for key, value in flattened(tree).items() if not is_below(key, (SEED, *WITHOUT_EFFECT))}
     return {"task": f"{run.project}/{run.task}", **flat}
 
@@ -127,18 +126,13 @@ def warnings_of(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
     if few:
         found.append(f"Fewer than {FEWEST_SEEDS} seeds, so their intervals say next to nothing: {'; '.join(few)}.")
     runs = [run for group in groups for run in group.runs.values()]
-    files = {name for run in runs for name in _differences(run, runs[0], "code")}
+    files = {name for run in runs for name in changed_files(run.record.code, runs[0].record.code)}
     if files:
         found.append(f"The runs did not run on the same code: {_some(sorted(files))}.")
-    packages = {name for run in runs for name in _differences(run, runs[0], "packages")}
+    packages = {name for run in runs for name in changed_files(run.record.packages, runs[0].record.packages)}
     if packages:
         found.append(f"The runs had different versions of {_some(sorted(packages))}.")
     return found
-
-
-def _differences(run: Run, other: Run, key: str) -> list[str]:
-    one, another = (each.record.get(key) for each in (run, other))
-    return changed_files(one, another) if isinstance(one, dict) and isinstance(another, dict) else []
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -146,7 +140,7 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def _ended(run: Run) -> tuple[str, float]:
-    return str(run.record.get("ended") or ""), run.created_s
+    return run.record.ended or "", run.created_s
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

@@ -74,7 +74,7 @@ def content_of(run: Run) -> dict[str, Any]:
         "subtitle": " · ".join(filter(None, [f"started {time_text(run.created_s)}", took and f"took {took}"])),
         "status": run.state,
         "status_text": status_text(run),
-        "error": run.record.get("error") if run.state == "failed" else run.problem,
+        "error": run.record.error if run.state == "failed" else run.problem,
         "results": tiles_of(best or run),
         "results_of": f"point {best.title.rpartition('/')[2]}, the best" if best else None,
         "curves": curves_of(run),
@@ -104,7 +104,7 @@ def status_text(run: Run) -> str:
 def curves_of(run: Run) -> dict[str, dict[str, list[Any]]]:
     """Returns each metric as the steps at which it was logged and its values."""
     try:
-        rows = read_metrics(run.folder)
+        rows = read_metrics(run.source)
     except UNREADABLE:
         return {}
     names = dict.fromkeys(name for row in rows for name in row if name not in FIXED_COLUMNS)
@@ -142,10 +142,9 @@ def changes_of(run: Run) -> list[list[Any]]:
 
 def texts_of(run: Run) -> dict[str, str]:
     """Returns the longer texts that a run left: its configuration, its uncommitted changes, the end of its log."""
-    git = run.record.get("git")
-    difference = git.get("uncommitted_diff") if isinstance(git, dict) else None
-    texts = {"Configuration": _text_of(run.folder / ".hydra" / "config.yaml")}
-    texts["Uncommitted changes"] = str(difference or "")
+    git = run.record.git
+    texts = {"Configuration": _text_of(run.source / ".hydra" / "config.yaml")}
+    texts["Uncommitted changes"] = git.uncommitted_diff if git else ""
     texts["Log"] = _text_of(run.folder / f"{run.task}.log")
     return {name: content[-MOST_TEXT_CHARACTERS:] for name, content in texts.items() if content}
 
