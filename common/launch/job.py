@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
 from common.launch.point import Point
-from common.launch.ranks import end_with_parent, further_ranks
+from common.launch.ranks import further_ranks
+from common.launch.role import end_with_parent
 from common.run.continuation import Choice, own_choice, read_record
 from common.run.provenance import Provenance, Status
 from common.run.stop import stop_on_signals

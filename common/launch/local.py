@@ -17,13 +17,13 @@ from common.launch.command import Command
 from common.launch.job import run_further_rank, run_job, run_own_job
 from common.launch.parallel import run_in_processes
 from common.launch.point import Composer, Point
-from common.launch.ranks import folder_of_first_rank
 from common.launch.resources import LocalResources, Resources
+from common.launch.role import folder_of_first_rank, folder_of_job
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.run import run_sweep
-from common.run.continuation import choose_folder, folder_of_job, newest_run
+from common.run.continuation import choose_folder, newest_run
 from common.run.stop import is_stop_requested, name_of_stop, stop_on_signals
 from common.utils.misc import available_cpus
 

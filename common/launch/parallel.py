@@ -12,7 +12,7 @@ from pathlib import Path
 from common.errors import RunStoppedError
 from common.launch.display import Display, Job, displayed
 from common.launch.point import Point
-from common.launch.ranks import PARENT_VARIABLE
+from common.launch.role import PARENT_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 from common.launch.sweep.folder import SweepFolder

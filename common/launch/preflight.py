@@ -21,9 +21,9 @@ from common.check.tree import nodes
 from common.check.tree import resolve as resolve_target
 from common.errors import ConfigError
 from common.launch.composing import CONFIG_NAME, Variations
+from common.launch.role import folder_of_job
 from common.launch.sweep.choice import search_of
 from common.launch.sweep.search import Search, parse_overrides, text_of
-from common.run.continuation import folder_of_job
 from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_task_name

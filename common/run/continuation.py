@@ -5,7 +5,6 @@ What a launch finds in an earlier run's `provenance.json` decides; the lock make
 
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -72,17 +71,8 @@ class Choice:
     record: dict[str, Any]
 
 
-JOB_VARIABLE = "AI_RESEARCH_JOB_FOLDER"
-"""Names a job's own folder, which was chosen when the job was submitted."""
-
 OWN_FOLDER_TIMEOUT_S = 300.0
 """How long a job waits for its folder: the process before it may be leaving, or have died on another machine."""
-
-
-def folder_of_job() -> Path | None:
-    """Returns the folder that was chosen for this job, if this process is one."""
-    folder = os.environ.get(JOB_VARIABLE)
-    return Path(folder) if folder else None
 
 
 def own_choice(folder: Path, launch: Launch) -> Choice:
