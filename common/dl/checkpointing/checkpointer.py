@@ -21,11 +21,12 @@ from common.dl.checkpointing.metric_states import StepUndo, get_metric_states, s
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
-from common.dl.ranks import any_rank, gather
+from common.dl.ranks import any_rank
 from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
+from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +160,7 @@ class Checkpointer(Callback):
         wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
             "position": position,
-            "ranks": gather(
-                trainer,
+            "ranks": this_rank().gather(
                 {
                     "random_states": as_plain_values(self.boundary["random_states"]),
                     "metric_states": get_metric_states(pl_module),
