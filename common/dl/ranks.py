@@ -1,16 +1,21 @@
-"""What the processes of one run tell each other."""
-
-from typing import Any
+"""What the processes of one run tell each other, as tensors; what else they do stands in `common/run/ranks.py`."""
 
 import torch
 import torch.distributed
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Trainer
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 
-def is_first_rank() -> bool:
-    """Returns whether this process is the one that writes; known before there is a trainer."""
-    return not getattr(rank_zero_only, "rank", 0)
+class LaunchedEnvironment(LightningEnvironment):
+    """Tells Lightning which rank this is, in a SLURM job too, and that all have been started: it never starts one."""
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Whether somebody else starts the ranks: the launcher always has."""
+        return True
+
+    def teardown(self) -> None:
+        """Leaves the environment as the launcher made it; Lightning's own would forget how many ranks there are."""
 
 
 def any_rank(trainer: Trainer, *flags: bool) -> list[bool]:
@@ -39,12 +44,3 @@ def mean_over_ranks(trainer: Trainer, total: torch.Tensor, count: int) -> torch.
     if trainer.world_size > 1:
         torch.distributed.all_reduce(sums)
     return (sums[0] / sums[1]).float()
-
-
-def gather(trainer: Trainer, value: Any) -> list[Any]:
-    """Returns every rank's value, in the order of ranks; every rank must call this at the same point."""
-    if trainer.world_size == 1:
-        return [value]
-    values: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(values, value)
-    return values

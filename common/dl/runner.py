@@ -12,10 +12,12 @@ from common.check.problem import Problem
 from common.dl.compatibility import check_shapes
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
+from common.dl.devices import check_devices
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.random_states import seed_everything
 from common.dl.store import store_configs
 from common.dl.train import train
+from common.run.ranks import connected_ranks
 from common.runner import BaseTaskRunner
 
 
@@ -30,8 +32,11 @@ class DeepLearningTaskRunner(BaseTaskRunner):
 
     @classmethod
     def check_subtask(cls, config: DictConfig, wrong_keys: set[str], *, is_plain: bool) -> list[Problem]:
-        """Returns a problem if the network does not fit the data, which a plain run's first step finds as soon."""
-        return [] if is_plain else check_shapes(config, wrong_keys)
+        """Returns a problem if the trainer does not do what the launcher says, or the network does not fit the data.
+
+        The latter is left to a plain run's first step, which finds it as soon.
+        """
+        return check_devices(config, wrong_keys) + ([] if is_plain else check_shapes(config, wrong_keys))
 
     @classmethod
     def prepare_subtask(cls, config: DictConfig) -> None:
@@ -48,4 +53,5 @@ class DeepLearningTaskRunner(BaseTaskRunner):
         config: DeepLearningSubtaskConfig,
     ) -> Any:
         """Trains, and returns the validation loss, so that a sweeper can minimise it."""
-        return train(trainer, datamodule, litmodule, logger, callbacks, config)
+        with connected_ranks(config.device):
+            return train(trainer, datamodule, litmodule, logger, callbacks, config)

@@ -21,6 +21,7 @@ def store_configs(store: ZenStore) -> None:
             accelerator="${config.device}",
             num_nodes="${hydra:launcher.nodes}",
             devices="${hydra:launcher.tasks_per_node}",
+            use_distributed_sampler=False,  # The data module's sampler knows the ranks.
             default_root_dir="${config.output_dir}/lightning/",
             gradient_clip_val=1.0,
         ),

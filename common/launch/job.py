@@ -17,9 +17,10 @@ from omegaconf import DictConfig
 from common.errors import DamagedRunError, RunStoppedError
 from common.launch.isolation import isolated
 from common.launch.point import Point
-from common.launch.ranks import end_with_parent, further_ranks
+from common.launch.ranks import further_ranks
+from common.launch.role import end_with_parent, folder_of_job
 from common.run.atomic import write_text_atomically
-from common.run.continuation import Run, check_own_run, folder_of_job, own_run
+from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import UnusableFileError
 from common.run.finished import forget_finished, put_back_finished
 from common.run.folder import make_ready

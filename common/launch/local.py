@@ -6,26 +6,27 @@ it imports later comes from the copy, and points that have processes of their ow
 mid-sweep reaches no point.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from common.errors import ConfigError, RunStoppedError, message_of
+from common.config import Device
+from common.errors import RunStoppedError, message_of
 from common.foreign.hydra import error_of
 from common.launch.command import Command
 from common.launch.isolation import forget_frames
 from common.launch.job import run_further_rank, run_job, run_own_job
-from common.launch.parallel import run_in_processes
+from common.launch.parallel import run_in_processes, share_out, visible_gpus
 from common.launch.point import Composer, Point
-from common.launch.ranks import folder_of_first_rank
-from common.launch.resources import LocalResources, Resources
+from common.launch.resources import LocalResources, Resources, check_gpus, count_gpus, granted
+from common.launch.role import count_parallel, folder_of_first_rank, folder_of_job
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.run import run_sweep
-from common.run.continuation import Run, choose_folder, earlier_runs, folder_of_job
+from common.run.continuation import Run, choose_folder, earlier_runs
 from common.run.stop import is_stop_requested, name_of_stop, stop_on_signals
 from common.utils.misc import available_cpus
 
@@ -49,19 +50,23 @@ def launch(command: Command) -> list[JobReturn]:
         RunError: at least one point of a sweep failed; the others were finished first.
         RunStoppedError: the command was asked to stop.
     """
-    command = replace(command, resources=_within_machine(command.resources, command.config.config.device))
     composer = Composer(command)
     points = composer.examples()
-    for point in points:
-        _check_device(point.config.config.device)
-    num_parallel = _count_parallel(command)
+    ranks_on_gpus = [point.ranks_per_node for point in points if point.config.config.device == "gpu"]
+    if ranks_on_gpus:
+        check_gpus(max(ranks_on_gpus))
+    _tell_what_is_not_granted(command.resources, "gpu" if ranks_on_gpus else "cpu")
+    num_parallel = _count_parallel(command, max(ranks_on_gpus, default=0))
     _limit_threads(command.resources, num_parallel, points[0].ranks_per_node)
     if not command.search.swept:
         return [_run_single(command, points[0])]
     if num_parallel == 1 and points[0].num_ranks == 1:
         return run_sweep(command, composer, partial(run_in_turn, command))
     # Ranks, too, have a process for each point: they stay connected until it ends.
-    return run_sweep(command, composer, partial(run_in_processes, max_parallel=num_parallel))
+    places: list[str | None] = [None] * num_parallel
+    if ranks_on_gpus and num_parallel > 1:
+        places = share_out(visible_gpus(), num_parallel)
+    return run_sweep(command, composer, partial(run_in_processes, places=places))
 
 
 def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> None:
@@ -114,36 +119,22 @@ def choose_run(command: Command, point: Point) -> Run:
     return choose_folder(path, point.record, earlier, may_continue=point.may_continue)
 
 
-def _check_device(device: str) -> None:
-    if device == "gpu":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                "config.device='gpu', but PyTorch sees no GPU on this machine. Use config.device=cpu, or see "
-                "Troubleshooting in GUIDE.md if there is one."
-            )
+def _tell_what_is_not_granted(resources: Resources, device: Device) -> None:
+    less = granted(device, resources)
+    for field in ("nodes", "gpus_per_node"):
+        _capped(field, getattr(resources, field) or 0, getattr(less, field) or 0)
 
 
-def _within_machine(resources: Resources, device: str) -> Resources:
-    """Returns the resources with no more GPUs than this machine has and, outside a cluster's job, no other machine."""
-    if isinstance(resources, LocalResources):
-        resources = replace(resources, nodes=_capped("nodes", resources.nodes, 1))
-    if device == "cpu" or not resources.gpus_per_node:
-        return resources
-    import torch
-
-    return replace(
-        resources, gpus_per_node=_capped("gpus_per_node", resources.gpus_per_node, torch.cuda.device_count())
-    )
-
-
-def _count_parallel(command: Command) -> int:
+def _count_parallel(command: Command, gpus_per_point: int) -> int:
     """Returns how many points share this machine: also where this process runs one of them."""
-    is_sweep = bool(command.search.swept) or folder_of_job() is not None
-    if not is_sweep or not isinstance(command.resources, LocalResources):
+    if folder_of_job() is not None:
+        return count_parallel()
+    if not command.search.swept or not isinstance(command.resources, LocalResources):
         return 1
-    return _capped("max_parallel", command.resources.max_parallel, available_cpus())
+    most = available_cpus()
+    if gpus_per_point:
+        most = min(most, count_gpus() // gpus_per_point)
+    return _capped("max_parallel", command.resources.max_parallel, most)
 
 
 def _limit_threads(resources: Resources, num_parallel: int, ranks_per_node: int) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
 from common.launch.command import Command
-from common.launch.resources import count_ranks_per_node
+from common.launch.resources import count_ranks_per_node, granted
 from common.launch.settle import settle
 from common.launch.sweep.search import Proposal
 from common.run.changes import changes_between, effective_overrides
@@ -123,8 +123,8 @@ class Composer:
     def _point(self, proposal: Proposal) -> Point:
         command = self._command
         composed = self._compose(proposal.overrides)
-        num_nodes = command.resources.nodes
-        ranks_per_node = count_ranks_per_node(composed.config.device, command.resources)
+        resources = granted(composed.config.device, command.resources)
+        num_nodes, ranks_per_node = resources.nodes, count_ranks_per_node(composed.config.device, resources)
         with editable(composed):
             composed.hydra.job.num, composed.hydra.job.id = proposal.index, str(proposal.index)
             composed.hydra.launcher.nodes, composed.hydra.launcher.tasks_per_node = num_nodes, ranks_per_node

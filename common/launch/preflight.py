@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from hydra.errors import ConfigCompositionException
@@ -19,12 +19,14 @@ from common.check import Declared, check_config, check_hydra
 from common.check.problem import Problem
 from common.check.tree import nodes
 from common.check.tree import resolve as resolve_target
+from common.config import Device
 from common.errors import ConfigError
 from common.launch.composing import CONFIG_NAME, Variations
+from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
+from common.launch.role import folder_of_job, refuse_foreign_rank
 from common.launch.sweep.choice import search_of
 from common.launch.sweep.search import Search, parse_overrides, text_of
-from common.run.continuation import folder_of_job
-from common.utils.hydra import hydra_config, origins, resolve
+from common.utils.hydra import editable, hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_project_name, get_task_name
 
@@ -47,6 +49,7 @@ def check_command(loader: Variations, declared: Declared, check_subtask: CheckSu
     Raises:
         ConfigError: something is wrong; all of it is listed.
     """
+    refuse_foreign_rank()
     _check_header()
     started = time.monotonic()
     with _described_errors():
@@ -58,17 +61,20 @@ def check_command(loader: Variations, declared: Declared, check_subtask: CheckSu
         hydra_problems = check_hydra(base.hydra, declared)
         if any(problem.key.startswith("hydra.sweeper") for problem in hydra_problems):  # Then nobody knows the points.
             raise ConfigError(_describe({problem: [[]] for problem in hydra_problems}, 1, overrides))
+        launcher = None if hydra_problems else _launcher_of(base)
         search = search_of(base.hydra.sweeper, overrides)
         is_only = OmegaConf.select(base, "config.preflight_only") is True
         points_by_problem = dict.fromkeys(hydra_problems, search.examples)
+        known = {problem.key for problem in hydra_problems}
         check = functools.partial(check_subtask, is_plain=not (search.swept or is_only))
         with hydra_config(base):
             for point in search.examples:
                 config = loader.load_without_hydra(CONFIG_NAME, _forced(point, loader))
-                for problem in _problems_of(config, declared, check):
+                refused = [] if launcher is None else _settle_ranks(base, config, launcher)
+                for problem in _problems_of(config, declared, check, refused, known):
                     points_by_problem.setdefault(problem, []).append(point)
-    if not hydra_problems and folder_of_job() is None:
-        points_by_problem |= dict.fromkeys(_refused_by_launcher(base, search), search.examples)
+    if launcher is not None and folder_of_job() is None:
+        points_by_problem |= dict.fromkeys(_refused_by_launcher(launcher, base, search), search.examples)
     num_points = len(search.examples)
     if points_by_problem:
         raise ConfigError(_describe(points_by_problem, num_points, overrides))
@@ -115,23 +121,46 @@ def _check_header() -> None:
         raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
-def _problems_of(config: DictConfig, declared: Declared, check_subtask: CheckSubtask) -> list[Problem]:
+def _launcher_of(config: DictConfig) -> Any:
+    """Returns the launcher that a command's configuration describes."""
+    launcher: Any = OmegaConf.to_container(config.hydra.launcher)
+    component: Any = resolve_target(launcher["_target_"])
+    return component(**{key: value for key, value in launcher.items() if key[0] != "_"})
+
+
+def _settle_ranks(base: DictConfig, point: DictConfig, launcher: Any) -> list[Problem]:
+    """Lets a point's configuration see how many processes the launcher starts for it, or returns why it cannot."""
+    device: Any = OmegaConf.select(point, "config.device")
+    if device not in get_args(Device):  # Which is told at its own key.
+        return []
+    resources = granted(device, launcher.resources)
+    try:
+        ranks_per_node = count_ranks_per_node(device, resources)
+        if device == "gpu" and isinstance(resources, LocalResources):
+            check_gpus(ranks_per_node)
+    except ConfigError as error:
+        return [Problem("hydra.launcher", str(error))]
+    with editable(base):
+        base.hydra.launcher.nodes, base.hydra.launcher.tasks_per_node = resources.nodes, ranks_per_node
+    return []
+
+
+def _problems_of(
+    config: DictConfig, declared: Declared, check_subtask: CheckSubtask, refused: list[Problem], known: set[str]
+) -> list[Problem]:
     """Returns what is wrong with a point's configuration, which is resolved on the way."""
     origin_of = origins(config)
     OmegaConf.resolve(config)
-    problems = check_config(config, declared)
+    problems = [*refused, *check_config(config, declared)]
     keys = {problem.key for problem in problems}
-    problems = [*problems, *check_subtask(config, keys)]
+    problems = [*problems, *check_subtask(config, keys | known)]
     return [problem for problem in problems if origin_of.get(problem.key) not in keys]  # It is told at its origin.
 
 
-def _refused_by_launcher(config: DictConfig, search: Search) -> list[Problem]:
+def _refused_by_launcher(launcher: Any, config: DictConfig, search: Search) -> list[Problem]:
     """Returns what the launcher cannot give, if it can say so by now."""
-    launcher: Any = OmegaConf.to_container(config.hydra.launcher)
-    component: Any = resolve_target(launcher["_target_"])
-    fields = {key: value for key, value in launcher.items() if key[0] != "_"}
     try:
-        component(**fields).check_request(str(config.hydra.job.name), search.num_points)
+        launcher.check_request(str(config.hydra.job.name), search.num_points)
     except ConfigError as error:
         return [Problem("hydra.launcher", str(error))]
     return []

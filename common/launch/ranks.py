@@ -18,34 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import RunError
-from common.run import stop
+from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started
 
 log = logging.getLogger(__name__)
-
-FOLDER_VARIABLE = "AI_RESEARCH_RUN_FOLDER"
-PARENT_VARIABLE = "AI_RESEARCH_PARENT_PID"
-"""Names the process that started this one, and without which it is not to go on."""
-
-STARTED_VARIABLE = "AI_RESEARCH_RANKS_STARTED"
-"""Says that whoever started this process has started the others too."""
 
 GRACE_S = 15
 """How long the others may take to leave once one process is done or has failed."""
 
 POLL_S = 0.5
-
-
-def folder_of_first_rank() -> Path | None:
-    """Returns the run's folder if this process is a further rank of a run that another process leads."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder) if folder else None
-
-
-def end_with_parent(number: signal.Signals) -> None:
-    """Lets this process end by a signal with the one that started it, if that says so in the environment."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is not None:
-        stop.end_with(int(parent), number)
 
 
 @contextmanager
@@ -60,7 +40,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
     Raises:
         RunError: the block ended well, but another rank did not.
     """
-    if num_ranks == 1 or STARTED_VARIABLE in os.environ:
+    if num_ranks == 1 or are_ranks_started():
         yield
         return
     shared = {

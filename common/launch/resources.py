@@ -1,7 +1,7 @@
 """What a subtask asks for: of this machine, and of a cluster."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from common.config import Device
@@ -84,6 +84,47 @@ class SlurmResources(Resources):
     def interpreter(self) -> str:
         """The command that runs Python in a job."""
         return self.python or sys.executable
+
+
+def count_gpus() -> int:
+    """Returns how many GPUs this process sees."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def granted(device: Device, resources: Resources) -> Resources:
+    """Returns what a subtask gets of what it asks for: this machine is one node, and has the GPUs that it has.
+
+    Args:
+        device: Where the numbers are crunched.
+        resources: What is asked for; of a cluster, which grants all of it or nothing.
+    """
+    if not isinstance(resources, LocalResources):
+        return resources
+    num_gpus = resources.gpus_per_node
+    return replace(
+        resources, nodes=1, gpus_per_node=min(num_gpus, count_gpus()) if num_gpus and device == "gpu" else num_gpus
+    )
+
+
+def check_gpus(num_ranks: int) -> None:
+    """Checks that this machine has a GPU for each process.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    num_gpus = count_gpus()
+    if num_gpus == 0:
+        raise ConfigError(
+            "config.device='gpu', but PyTorch sees no GPU on this machine. Use config.device=cpu, or see "
+            "Troubleshooting in GUIDE.md if there is one."
+        )
+    if num_ranks > num_gpus:
+        raise ConfigError(
+            f"hydra.launcher.tasks_per_node={num_ranks} with config.device=gpu: each process has a GPU, and this "
+            f"machine has {num_gpus}. Write hydra.launcher.tasks_per_node={num_gpus} or less."
+        )
 
 
 def count_ranks_per_node(device: Device, resources: Resources) -> int:

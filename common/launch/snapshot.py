@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.run.continuation import JOB_VARIABLE
+from common.launch.role import JOB_VARIABLE
 from common.run.provenance import git_state
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path

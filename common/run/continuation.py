@@ -31,9 +31,6 @@ TRACES = (FILE_NAME, ".hydra", FOLDER_NAME, METRICS)
 MOST_NAMED = 3
 """How many damaged runs are named."""
 
-JOB_VARIABLE = "AI_RESEARCH_JOB_FOLDER"
-"""Names a job's own folder, which was chosen when the job was submitted."""
-
 OWN_FOLDER_TIMEOUT_S = 300.0
 """How long a job waits for its folder: the process before it may be leaving, or have died on another machine."""
 
@@ -75,12 +72,6 @@ class Earlier:
     runs: list[Run] = field(default_factory=list)
     damaged: list[DamagedRecordError] = field(default_factory=list)
     foreign: Path | None = None
-
-
-def folder_of_job() -> Path | None:
-    """Returns the folder that was chosen for this job, if this process is one."""
-    folder = os.environ.get(JOB_VARIABLE)
-    return Path(folder) if folder else None
 
 
 def own_run(folder: Path) -> Run:

@@ -249,6 +249,7 @@ def test_seeding_fixes_every_source_of_random_numbers(seed: int) -> None:
 
 
 RANK = """
+    import os
     import sys
     from pathlib import Path
     from types import SimpleNamespace
@@ -259,6 +260,7 @@ RANK = """
     from common.dl.utils import lightning
 
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     store = torch.distributed.FileStore(str(folder / "store"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     lightning._choose_batch_size = lambda *_: ((8, 6)[rank], "test")

@@ -20,7 +20,7 @@ from common.dl.checkpointing.module_states import StepUndo, get_module_states, s
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
-from common.dl.ranks import any_rank, gather
+from common.dl.ranks import any_rank
 from common.errors import RunStoppedError
 from common.foreign.pytorch_lightning import (
     get_logged,
@@ -33,6 +33,7 @@ from common.foreign.pytorch_lightning import (
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
+from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +151,7 @@ class Checkpointer(Callback):
         wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
             "position": _position(trainer),
-            "ranks": gather(
-                trainer,
+            "ranks": this_rank().gather(
                 {
                     "random_states": as_plain_values(self.boundary["random_states"]),
                     "logged": self.boundary["logged"],

@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.outputs.wandb_logger import SteadyWandbLogger
-from common.dl.ranks import is_first_rank
+from common.run.ranks import this_rank
 from common.run.wandb import config_of, run_id, wandb_settings
 from common.utils.wandb import Mode, start_where_reachable
 
@@ -20,7 +20,7 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
         logger: The configured partial.
         folder: The run's folder.
     """
-    if not is_first_rank():
+    if not this_rank().is_first:
         return DummyLogger()
     if logger.func is not SteadyWandbLogger:
         return logger()

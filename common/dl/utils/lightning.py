@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
@@ -21,9 +19,10 @@ from common.dl.litmodule.base import BaseLitModule
 from common.dl.outputs.metrics import MetricsFileLogger
 from common.dl.outputs.progress import ProgressBar
 from common.dl.outputs.upload import UploadRequests
-from common.dl.ranks import is_first_rank
+from common.dl.ranks import LaunchedEnvironment
 from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
 from common.foreign.pytorch_lightning import LoopHooks, install_loops, leave_signals_alone
+from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
 
@@ -47,22 +46,19 @@ def instantiate_trainer(
     """
     folder = Path(config.output_dir)
     metrics_logger = MetricsFileLogger(folder)
-    if not is_continuation and is_first_rank():
+    ranks = this_rank()
+    if not is_continuation and ranks.is_first:
         metrics_logger.file.clear()  # A launch that was cut off before its first checkpoint leaves nothing to keep.
     checkpointer = Checkpointer(config, metrics_logger.file, is_continuation=is_continuation)
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
     own: list[Callback] = [checkpointer, Preparation(config), UploadRequests(folder)]
     own += [ProgressBar()] if shows_progress else []
-    given = trainer.keywords.get("callbacks") or []
+    plugins = [AtomicCheckpointIO(checkpointer.folder), LaunchedEnvironment()]
     live = trainer(
         logger=[metrics_logger, logger],
-        callbacks=[*own, *callbacks.values(), *(given if isinstance(given, list) else [given])],
-        plugins=[
-            *(trainer.keywords.get("plugins") or []),
-            AtomicCheckpointIO(checkpointer.folder),
-            LightningEnvironment(),  # In a SLURM job, too, `common.launch` says which rank this is.
-        ],
-        use_distributed_sampler=False,  # The data module's sampler knows the ranks.
+        callbacks=[*own, *callbacks.values(), *_as_list(trainer.keywords.get("callbacks"))],
+        plugins=[*_as_list(trainer.keywords.get("plugins")), *plugins],
+        strategy=_strategy(trainer.keywords.get("strategy", "auto"), ranks.num_ranks),
         enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,
     )
@@ -71,6 +67,21 @@ def instantiate_trainer(
         live, LoopHooks(partial(checkpointer.before_first_batch, live), partial(checkpointer.after_batch, live))
     )
     return live
+
+
+def _as_list(given: Any) -> list[Any]:
+    """Returns what Lightning takes as nothing, as one object, or as a list, as a list."""
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
+def _strategy(given: Any, num_ranks: int) -> Any:
+    """Returns how ranks share the work; one rank has nothing to share, whatever is asked for.
+
+    Lightning's own choice for several would be to fork in an interactive interpreter.
+    """
+    if num_ranks == 1:
+        return "auto"
+    return "ddp" if given == "auto" else given
 
 
 class Preparation(Callback):
@@ -139,8 +150,4 @@ def _choose_num_workers(litmodule: BaseLitModule, datamodule: BaseDataModule, de
 
 
 def _max_over_ranks(value: int) -> int:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return value
-    values: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
-    return int(max(values))
+    return int(max(this_rank().gather(value)))

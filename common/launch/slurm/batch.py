@@ -8,8 +8,8 @@ from pathlib import Path
 from common.errors import ConfigError, RunStoppedError
 from common.foreign.submitit import make_sbatch_string
 from common.launch.point import Point
-from common.launch.ranks import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.resources import SlurmResources
+from common.launch.role import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 

@@ -15,13 +15,14 @@ from common.launch.command import Command
 from common.launch.display import Job
 from common.launch.point import Composer, Point
 from common.launch.resources import SlurmResources
+from common.launch.role import folder_of_job
 from common.launch.slurm.batch import release, submit, write_job
 from common.launch.slurm.follow import follow, how_to_follow
 from common.launch.snapshot import FOLDER_NAME, snapshot_facts
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.outcome import outcome_of
 from common.launch.sweep.run import result_of, run_sweep
-from common.run.continuation import Run, folder_of_job
+from common.run.continuation import Run
 from common.run.record import SlurmTask
 
 

@@ -4,10 +4,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from common.launch.ranks import folder_of_first_rank
+from common.launch.role import folder_of_first_rank, folder_of_job
 from common.launch.sweep.optuna import OptunaFields, OptunaSearch, OptunaSweeperConfig
 from common.launch.sweep.search import Grid, Search
-from common.run.continuation import folder_of_job
 
 
 def search_of(sweeper: DictConfig, arguments: list[str]) -> Search:
