@@ -108,6 +108,8 @@ class Peaceful:
 def main() -> int:
     """Runs the benchmark; returns 1 if any run did not come out as it should."""
     arguments = _parse_arguments()
+    if arguments.matrix is not None or arguments.repeat is not None:
+        return _run_matrix(arguments)
     source = [f"config.data_dir={arguments.data_dir.resolve()}"] if arguments.data_dir else []
     if not source and arguments.project == "classify_mnist":
         source = ["datamodule.config.source=digits"]
@@ -117,6 +119,21 @@ def main() -> int:
         outcomes = chaos(task, arguments.runs, random.Random(arguments.seed))
         num_bad += report(task, outcomes)
     return 1 if num_bad else 0
+
+
+def _run_matrix(arguments: argparse.Namespace) -> int:
+    """Tries configurations; returns 1 if any was neither identical nor refused."""
+    sys.path.insert(0, str(REPOSITORY))
+    from benchmarks.matrix.draw import Configuration
+    from benchmarks.matrix.matrix import table, try_again, try_matrix
+
+    if arguments.repeat is not None:
+        configuration = Configuration(arguments.repeat, tuple(arguments.overrides), arguments.terminal, {})
+        outcomes = [try_again(configuration, arguments.interruptions)]
+    else:
+        outcomes = try_matrix(arguments.matrix, arguments.seed)
+        print(table(outcomes))
+    return int(any(outcome.problems for outcome in outcomes))
 
 
 def chaos(task: Task, num_runs: int, rng: random.Random) -> list[Outcome]:
@@ -399,6 +416,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ranks", type=int, default=1, help="processes per run, on the CPU")
     parser.add_argument("--seed", type=int, default=0, help="of when and how runs are killed")
     parser.add_argument("--data-dir", type=Path, help="holds MNIST/raw; without it the shipped digits serve")
+    parser.add_argument("--matrix", type=int, help="instead of tasks, draw this many configurations")
+    parser.add_argument("--repeat", choices=("learning", "evolving"), help="instead, one of the matrix's projects")
+    parser.add_argument("--terminal", action="store_true", help="with --repeat: on a pseudo-terminal")
+    parser.add_argument("--interruptions", nargs="*", default=[], help="with --repeat: such as SIGTERM@train:5")
     parser.add_argument("--overrides", nargs="*", default=[], help="further settings of every launch")
     return parser.parse_args()
 

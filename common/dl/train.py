@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 def train(
     trainer: partial[Trainer],
-    datamodule: partial[BaseDataModule],
-    litmodule: partial[BaseLitModule],
+    datamodule: BaseDataModule,
+    litmodule: BaseLitModule,
     logger: partial[Logger],
     callbacks: dict[str, Callback],
     config: DeepLearningSubtaskConfig,
@@ -42,8 +42,8 @@ def train(
 
     Args:
         trainer: Builds the trainer.
-        datamodule: Builds the data module.
-        litmodule: Builds the Lightning module. Its network is a part of it already: seed before building that.
+        datamodule: The data module.
+        litmodule: The Lightning module; its network's first parameters follow from the seed that was set before.
         logger: Builds the logger beside `metrics.csv`.
         callbacks: Further callbacks, by name.
         config: The subtask's settings.
@@ -60,21 +60,20 @@ def train(
     live_trainer = instantiate_trainer(
         trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
     )
-    data, module = datamodule(), litmodule()
     if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
         seed_everything(order_seed(config.seed, live_trainer.global_rank))
-    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.nnmodule.parameters()):,}")
+    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in litmodule.nnmodule.parameters()):,}")
     if config.evaluate_only:
-        module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
+        litmodule.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
     else:
-        module.on_bad_loss = config.on_bad_loss
-        live_trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        litmodule.on_bad_loss = config.on_bad_loss
+        live_trainer.fit(litmodule, datamodule=datamodule, ckpt_path=start, weights_only=True)
         if (folder / FOLDER_NAME / BEST).is_file():
-            module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
-    metrics = evaluate(live_trainer, module, data)
+            litmodule.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
+    metrics = evaluate(live_trainer, litmodule, datamodule)
     if not live_trainer.is_global_zero:
         return metrics["val/loss"]
-    plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
+    plots = [*plot_curves(folder), *_plot_samples(live_trainer, litmodule, datamodule, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
     return metrics["val/loss"]
 

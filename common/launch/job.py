@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
+from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
 from common.run.continuation import Choice, own_choice, read_record
@@ -74,7 +75,7 @@ def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskF
         provenance.start(seed=config.config.seed, data=point.data, origin=choice.record.get("origin") or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), further_ranks(point.ranks_per_node, point.overrides, choice.folder):
+            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, choice.folder):
                 result = task_function(config)
         except DamagedRunError:
             provenance.take_back()

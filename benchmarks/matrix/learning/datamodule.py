@@ -1,0 +1,89 @@
+"""The data module: forty samples of three classes, served in every way that a project may choose."""
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
+
+from common.dl.datamodule.base import BaseDataModule, BaseDataModuleConfig, Datasets
+from common.dl.datamodule.in_memory import InMemoryDataset
+
+NUM_FEATURES, NUM_CLASSES = 6, 3
+SIZES = {"train": 40, "val": 12, "test": 11}
+
+Loader = Literal["base", "shuffled", "weighted", "in_order"]
+
+
+@dataclass
+class LearningDataModuleConfig(BaseDataModuleConfig):
+    """Configures the data.
+
+    Attributes:
+        is_noisy: Whether samples are made one by one, with random numbers, instead of cut out of memory.
+        loader: Which loader serves the training set: the base's, or one of the project's own.
+    """
+
+    is_noisy: bool = False
+    loader: Loader = "base"
+
+
+class NoisySamples(Dataset[tuple[Tensor, Tensor]]):
+    """Adds noise from each of the generators that a dataset may draw from."""
+
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self) -> int:
+        """Returns the number of samples."""
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Returns a sample and its label."""
+        noise = torch.randn(NUM_FEATURES) + random.random() + float(np.random.rand())
+        return self.inputs[index] + 0.1 * noise, self.labels[index]
+
+
+class LearningDataModule(BaseDataModule):
+    """Serves the samples."""
+
+    config: LearningDataModuleConfig
+
+    def prepare_data(self) -> None:
+        """Nothing is to be prepared: samples are made."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Makes the samples: a class is the feature among the first three that is largest, mostly."""
+        dataset = NoisySamples if self.config.is_noisy else InMemoryDataset
+        self.datasets = Datasets(**{split: dataset(*samples_of(split)) for split in SIZES})
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Returns the base's loader, or one of the project's own."""
+        if self.config.loader == "base":
+            return super().train_dataloader()
+        dataset: Any = NoisySamples(*samples_of("train"))
+        sampler = {
+            "shuffled": lambda: RandomSampler(dataset),
+            "weighted": lambda: WeightedRandomSampler((1.0 + dataset.labels).tolist(), len(dataset)),
+            "in_order": lambda: None,
+        }[self.config.loader]()
+        keys = {key: value for key, value in self.dataloader.keywords.items() if key in ("persistent_workers",)}
+        num_workers = self.per_device_num_workers
+        return DataLoader(
+            dataset,
+            self.per_device_batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            **(keys if num_workers else {}),
+        )
+
+
+def samples_of(split: str) -> tuple[Tensor, Tensor]:
+    """Returns inputs and labels, always the same."""
+    generator = torch.Generator().manual_seed(sorted(SIZES).index(split))
+    inputs = torch.randn(SIZES[split], NUM_FEATURES, generator=generator)
+    noise = 0.3 * torch.randn(SIZES[split], NUM_CLASSES, generator=generator)
+    return inputs, (inputs[:, :NUM_CLASSES] + noise).argmax(dim=1)
