@@ -120,6 +120,7 @@ def _run(words: list[str], environment: dict[str, str], path: str, on_terminal: 
         os.dup2(given, own)
     os.environ.clear()
     os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # It was inherited; a process that a person starts has none.
     sys.argv = words
     sys.path.insert(0, str(Path(words[0]).parent))
     try:
