@@ -85,7 +85,7 @@ class Root:
         counts = self.folder.with_suffix(".json")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "CHAOS_"))}
         environment |= {"AI_RESEARCH_PATH": str(self.folder), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
-        environment |= {COUNTS_VARIABLE: str(counts)}
+        environment |= {COUNTS_VARIABLE: str(counts), "OMP_WAIT_POLICY": "passive"}  # Threads that wait do not spin.
         environment |= {INTERRUPTION_VARIABLE: interruption} if interruption and not is_outside else {}
         live = Launch(words, environment, on_terminal=self.configuration.on_terminal)
         if is_outside:

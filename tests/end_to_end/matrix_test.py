@@ -105,7 +105,7 @@ def test_judge_finds_nothing_where_nothing_differs(peaceful: Path, copy: Path) -
             "best.ckpt differs in .state_dict",
         ),
         (lambda run: (run / "lightning/best.ckpt").unlink(), "best.ckpt is missing"),
-        (lambda run: change_text(run / "metrics.csv", "\n1,", "\n2,"), "metrics.csv, row"),
+        (lambda run: change_text(run / "metrics.csv", "\n9,0", "\n8,0"), "metrics.csv, row"),
         (lambda run: change_text(run / "provenance.json", '"finished"', '"stopped"'), "its record says stopped"),
         (lambda run: (run / "lightning/.last.ckpt.1.tmp").touch(), "left behind"),
         (lambda run: (run.parent / ".new-1").mkdir(), "left behind"),
