@@ -168,12 +168,11 @@ class BaseDataModule(LightningDataModule, ABC):
         return self.transform_batch(batch, "train" if is_training else "test" if is_testing else "val")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Returns the loader of the training set; its first epoch begins at `self.position`."""
+        """Returns the loader of the training set; it begins at `self.position`."""
         loader = self.make_dataloader("train")
         sampler = sampler_of(loader)
+        sampler.start = self.position
         sampler.set_epoch(self.position["epoch"])
-        sampler.first_batch = self.position["batch"]
-        self.position = {"epoch": 0, "batch": 0}
         return loader
 
     def val_dataloader(self) -> DataLoader[Any]:

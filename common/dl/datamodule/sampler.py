@@ -27,7 +27,7 @@ class EpochBatchSampler(Sampler[list[int]]):
     Lightning calls `set_epoch` before each epoch.
 
     Attributes:
-        first_batch: Where the next epoch begins; for the one epoch in whose middle a run continues.
+        start: The epoch in whose middle a run continues, and the batch with which that epoch begins.
         workers_generator: Gives a loader's workers their seeds, which also follow from (seed, epoch) alone; without it
             torch would draw them from the run's own random state.
 
@@ -59,7 +59,7 @@ class EpochBatchSampler(Sampler[list[int]]):
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
-        self.first_batch = 0
+        self.start = {"epoch": 0, "batch": 0}
         self.workers_generator = torch.Generator()
         self.set_epoch(0)
 
@@ -81,7 +81,7 @@ class EpochBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[SeededIndices]:
         """Yields one epoch's batches."""
-        first, self.first_batch = self.first_batch, 0
+        first = self.start["batch"] if self.epoch == self.start["epoch"] else 0
         order = self._order()
         epoch_seed = order_seed(self.seed, self.epoch)
         for index in range(first, len(self)):

@@ -167,15 +167,25 @@ class BaseLitModule(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the counters to a checkpoint."""
-        checkpoint["curr_train_step"] = self.curr_train_step
-        checkpoint["curr_val_epoch"] = self.curr_val_epoch
-        checkpoint["num_bad_losses"] = self._num_bad_losses
+        checkpoint |= self.counters()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the counters from a checkpoint."""
-        self.curr_train_step = checkpoint["curr_train_step"]
-        self.curr_val_epoch = checkpoint["curr_val_epoch"]
-        self._num_bad_losses = checkpoint["num_bad_losses"]
+        self.set_counters(checkpoint)
+
+    def counters(self) -> dict[str, int]:
+        """Returns what was counted so far."""
+        return {
+            "curr_train_step": self.curr_train_step,
+            "curr_val_epoch": self.curr_val_epoch,
+            "num_bad_losses": self._num_bad_losses,
+        }
+
+    def set_counters(self, counters: Mapping[str, Any]) -> None:
+        """Counts on from what `counters` returned."""
+        self.curr_train_step = counters["curr_train_step"]
+        self.curr_val_epoch = counters["curr_val_epoch"]
+        self._num_bad_losses = counters["num_bad_losses"]
 
     @property
     def is_logging_step(self) -> bool:

@@ -24,6 +24,7 @@ from common.dl.outputs.progress import ProgressBar
 from common.dl.outputs.upload import UploadRequests
 from common.dl.ranks import is_first_rank
 from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
+from common.foreign.pytorch_lightning import LoopHooks, install_loops, leave_signals_alone
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ def instantiate_trainer(
         enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,
     )
-    # Lightning's handlers act within the handler, broadcast from it, and requeue by themselves; ours set a flag.
-    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    leave_signals_alone(live)  # Ours set a flag.
+    install_loops(
+        live, LoopHooks(partial(checkpointer.before_first_batch, live), partial(checkpointer.after_batch, live))
+    )
     return live
 
 
