@@ -1,7 +1,5 @@
 """What the terminal shows of points that run elsewhere: a live table; without a terminal, a line for each change."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import Any, Literal
 from common.launch.point import Point
 from common.run.continuation import read_record
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics
+from common.utils.terminal import is_terminal
 from common.utils.text import results_text
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
@@ -100,7 +99,7 @@ def displayed(jobs: Sequence[Job]) -> Iterator[Display]:
     Args:
         jobs: All that are to be shown, whether or not they have begun.
     """
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_terminal():
         yield Display(redraw=None)
         return
     from common.launch.live_table import live_table  # It loads rich, which nothing else needs here.

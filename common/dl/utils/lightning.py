@@ -20,7 +20,7 @@ from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.outputs.metrics import MetricsFileLogger
-from common.dl.outputs.progress import ProgressBar
+from common.dl.outputs.progress import progress_display
 from common.dl.outputs.upload import UploadRequests
 from common.dl.ranks import is_first_rank
 from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
@@ -53,7 +53,7 @@ def instantiate_trainer(
     checkpointer = Checkpointer(config, metrics_logger.file, is_continuation=is_continuation)
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
     own: list[Callback] = [checkpointer, Preparation(config), UploadRequests(folder)]
-    own += [ProgressBar()] if shows_progress else []
+    own += [progress_display()] if shows_progress else []
     given = trainer.keywords.get("callbacks") or []
     live = trainer(
         logger=[metrics_logger, logger],

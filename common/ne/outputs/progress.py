@@ -1,9 +1,11 @@
 """The progress bar: generations, the best fitness, the champion, and the time left."""
 
+import sys
 import time
 from typing import Any
 
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.utils.terminal import screen_size
 
 REFRESH_EVERY_S = 0.25
 
@@ -20,6 +22,7 @@ class ProgressBar:
     def __init__(self, config: NeuroevolutionSubtaskConfig, generation: int, *, is_first: bool) -> None:
         from tqdm import tqdm
 
+        columns, rows = screen_size(sys.stderr)  # tqdm shows nothing where a terminal tells no size.
         self.config = config
         self.started_s = time.monotonic()
         self.num_done = 0
@@ -29,6 +32,8 @@ class ProgressBar:
             unit="gen",
             disable=None if is_first else True,
             mininterval=REFRESH_EVERY_S,
+            ncols=columns,
+            nrows=rows,
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
             if config.num_generations
             else "{desc}{n_fmt} [{elapsed}, {rate_fmt}{postfix}]",

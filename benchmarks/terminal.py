@@ -1,0 +1,143 @@
+"""A pseudo-terminal in which a command is typed, and its screen as a person sees it.
+
+It knows what progress bars and tables write: text, carriage returns, new lines, movements of the cursor,
+and the erasing of lines.
+"""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Mapping, Sequence
+
+PIECE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)|\x1b")
+
+
+class Screen:
+    """What stands in a terminal's lines, from the first that was written on.
+
+    Attributes:
+        lines: The lines as they are now.
+        drawn: Every text that has stood on a line when the cursor left it, in order.
+
+    Args:
+        columns: Where a line is broken.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self.lines = [""]
+        self.drawn: list[str] = []
+        self._row = self._column = 0
+
+    def write(self, text: str) -> None:
+        """Draws what a program has written."""
+        for argument, command, control, plain in PIECE.findall(text):
+            if plain:
+                self._put(plain)
+            elif control or command:
+                self._leave()
+                self._move(argument, command or control)
+
+    def _put(self, text: str) -> None:
+        for character in text:
+            if self._column == self.columns:
+                self._leave()
+                self._go_to(self._row + 1, 0)
+            line = self.lines[self._row].ljust(self._column)
+            self.lines[self._row] = line[: self._column] + character + line[self._column + 1 :]
+            self._column += 1
+
+    def _move(self, argument: str, command: str) -> None:
+        number = int(argument) if argument.isdigit() else 1
+        if command == "\r":
+            self._column = 0
+        elif command in ("\n", "B"):
+            self._go_to(self._row + number, self._column)
+        elif command == "A":
+            self._go_to(self._row - number, self._column)
+        elif command == "K":
+            self.lines[self._row] = "" if argument == "2" else self.lines[self._row][: self._column]
+
+    def _go_to(self, row: int, column: int) -> None:
+        self._row, self._column = max(row, 0), column
+        self.lines += [""] * (self._row + 1 - len(self.lines))
+
+    def _leave(self) -> None:
+        text = self.lines[self._row].rstrip()
+        if text and text != (self.drawn or [""])[-1]:
+            self.drawn.append(text)
+
+
+class Terminal:
+    """Runs one command, whose input and outputs it is.
+
+    Attributes:
+        process: The command's process, which leads a session of its own.
+
+    Args:
+        words: The command.
+        environment: All of its environment.
+        columns: Its width; 0 where it tells none.
+        folder: Where the command is typed.
+    """
+
+    def __init__(
+        self, words: Sequence[str], environment: Mapping[str, str], columns: int = 80, folder: str | None = None
+    ) -> None:
+        self._columns = columns
+        self._pieces: list[bytes] = []
+        self._fresh = threading.Condition()
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
+        self.process = subprocess.Popen(
+            words, env=environment, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        """All that was written so far."""
+        return b"".join(self._pieces).decode(errors="replace")
+
+    @property
+    def screen(self) -> Screen:
+        """The screen, as it stands now."""
+        screen = Screen(self._columns or 80)
+        screen.write(self.text)
+        return screen
+
+    def wait_for(self, pattern: str, timeout_s: float = 240.0) -> bool:
+        """Waits until something was written, or the command has ended; returns whether it was written."""
+        with self._fresh:
+            self._fresh.wait_for(lambda: re.search(pattern, self.text) or not self._is_open, timeout_s)
+        return re.search(pattern, self.text) is not None
+
+    def wait(self, timeout_s: float = 240.0) -> int:
+        """Waits until the command has ended; returns its status."""
+        status = self.process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        return status
+
+    _is_open = True
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self._ours, 65536)
+            except OSError:  # Linux's way to say that nobody has the other end open.
+                piece = b""
+            with self._fresh:
+                if piece:
+                    self._pieces.append(piece)
+                self._is_open = bool(piece)
+                self._fresh.notify_all()
+            if not piece:
+                os.close(self._ours)
+                return
