@@ -19,15 +19,13 @@ import threading
 import time
 from pathlib import Path
 
-PRELOADED = [
+PRELOADED = [  # Not wandb: importing it makes a folder, which the first process to end would remove for all.
     "benchmarks.matrix.learning.train",
     "benchmarks.matrix.evolving.train",
     "pytorch_lightning",
     "torchmetrics",
     "matplotlib.backends.backend_agg",
-    "wandb.sdk.wandb_run",
     "requests",
-    "opentelemetry.sdk.metrics",
     "PIL.PngImagePlugin",
     "antlr4.LL1Analyzer",
     "hydra._internal.hydra",
