@@ -19,15 +19,13 @@ import threading
 import time
 from pathlib import Path
 
-PRELOADED = [
+PRELOADED = [  # Not wandb: importing it makes a folder, which the first process to end would remove for all.
     "benchmarks.matrix.learning.train",
     "benchmarks.matrix.evolving.train",
     "pytorch_lightning",
     "torchmetrics",
     "matplotlib.backends.backend_agg",
-    "wandb.sdk.wandb_run",
     "requests",
-    "opentelemetry.sdk.metrics",
     "PIL.PngImagePlugin",
     "antlr4.LL1Analyzer",
     "hydra._internal.hydra",
@@ -120,6 +118,7 @@ def _run(words: list[str], environment: dict[str, str], path: str, on_terminal: 
         os.dup2(given, own)
     os.environ.clear()
     os.environ.update(environment)
+    multiprocessing.set_start_method(None, force=True)  # It was inherited; a process that a person starts has none.
     sys.argv = words
     sys.path.insert(0, str(Path(words[0]).parent))
     try:

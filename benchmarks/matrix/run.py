@@ -85,7 +85,7 @@ class Root:
         counts = self.folder.with_suffix(".json")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "CHAOS_"))}
         environment |= {"AI_RESEARCH_PATH": str(self.folder), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
-        environment |= {COUNTS_VARIABLE: str(counts)}
+        environment |= {COUNTS_VARIABLE: str(counts), "OMP_WAIT_POLICY": "passive"}  # Threads that wait do not spin.
         environment |= {INTERRUPTION_VARIABLE: interruption} if interruption and not is_outside else {}
         live = Launch(words, environment, on_terminal=self.configuration.on_terminal)
         if is_outside:
@@ -96,7 +96,10 @@ class Root:
 
 
 def try_configuration(
-    configuration: Configuration, rng: random.Random, interruptions: list[str] | None = None
+    configuration: Configuration,
+    rng: random.Random,
+    interruptions: list[str] | None = None,
+    max_interruptions: int = 3,
 ) -> Outcome:
     """Runs a configuration in peace and interrupted.
 
@@ -104,11 +107,12 @@ def try_configuration(
         configuration: What to run.
         rng: Decides when and how it is interrupted.
         interruptions: When and how, if that is decided.
+        max_interruptions: How many are drawn at most.
     """
     outcome = Outcome(configuration)
     with tempfile.TemporaryDirectory(prefix="matrix") as scratch:
         try:
-            _try(outcome, Path(scratch), rng, interruptions)
+            _try(outcome, Path(scratch), rng, interruptions, max_interruptions)
         except TimeoutError as error:
             outcome.problems.append(str(error))
     if outcome.problems:
@@ -116,7 +120,9 @@ def try_configuration(
     return outcome
 
 
-def _try(outcome: Outcome, scratch: Path, rng: random.Random, interruptions: list[str] | None) -> None:
+def _try(
+    outcome: Outcome, scratch: Path, rng: random.Random, interruptions: list[str] | None, max_interruptions: int
+) -> None:
     peaceful = Root(scratch / "peaceful", outcome.configuration)
     status, output = peaceful.launch()
     if status == REFUSED:
@@ -127,7 +133,8 @@ def _try(outcome: Outcome, scratch: Path, rng: random.Random, interruptions: lis
     if status != 0:
         outcome.problems.append(f"in peace it ended with status {status}: {last_words(output)}")
         return
-    outcome.interruptions = interruptions or list(draw_interruptions(outcome.configuration, peaceful.counts, rng))
+    drawn = list(draw_interruptions(outcome.configuration, peaceful.counts, rng))
+    outcome.interruptions = interruptions or drawn[:max_interruptions]
     disturbed = Root(scratch / "disturbed", outcome.configuration)
     for interruption in [*outcome.interruptions, None]:
         status, disturbed_output = disturbed.launch(interruption)

@@ -13,6 +13,7 @@ from common.dl.datamodule.base import BaseDataModule, BaseDataModuleConfig, Data
 from common.dl.datamodule.in_memory import InMemoryDataset
 
 NUM_FEATURES, NUM_CLASSES = 6, 3
+NOISE = 0.1
 SIZES = {"train": 40, "val": 12, "test": 11}
 
 Loader = Literal["base", "shuffled", "weighted", "in_order"]
@@ -32,10 +33,16 @@ class LearningDataModuleConfig(BaseDataModuleConfig):
 
 
 class NoisySamples(Dataset[tuple[Tensor, Tensor]]):
-    """Adds noise from each of the generators that a dataset may draw from."""
+    """Makes samples one by one, with noise from each of the generators that a dataset may draw from.
 
-    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
-        self.inputs, self.labels = inputs, labels
+    Args:
+        inputs: One row a sample.
+        labels: One a sample.
+        scale: Of the noise.
+    """
+
+    def __init__(self, inputs: Tensor, labels: Tensor, scale: float) -> None:
+        self.inputs, self.labels, self.scale = inputs, labels, scale
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -44,7 +51,7 @@ class NoisySamples(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Returns a sample and its label."""
         noise = torch.randn(NUM_FEATURES) + random.random() + float(np.random.rand())
-        return self.inputs[index] + 0.1 * noise, self.labels[index]
+        return self.inputs[index] + self.scale * noise, self.labels[index]
 
 
 class LearningDataModule(BaseDataModule):
@@ -57,14 +64,13 @@ class LearningDataModule(BaseDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Makes the samples: a class is the feature among the first three that is largest, mostly."""
-        dataset = NoisySamples if self.config.is_noisy else InMemoryDataset
-        self.datasets = Datasets(**{split: dataset(*samples_of(split)) for split in SIZES})
+        self.datasets = Datasets(**{split: self._dataset(split) for split in SIZES})
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Returns the base's loader, or one of the project's own."""
         if self.config.loader == "base":
             return super().train_dataloader()
-        dataset: Any = NoisySamples(*samples_of("train"))
+        dataset: Any = NoisySamples(*samples_of("train"), scale=NOISE)
         sampler = {
             "shuffled": lambda: RandomSampler(dataset),
             "weighted": lambda: WeightedRandomSampler((1.0 + dataset.labels).tolist(), len(dataset)),
@@ -79,6 +85,12 @@ class LearningDataModule(BaseDataModule):
             num_workers=num_workers,
             **(keys if num_workers else {}),
         )
+
+    def _dataset(self, split: str) -> Dataset[Any]:
+        samples = samples_of(split)
+        if not self.config.is_noisy:
+            return InMemoryDataset(*samples)
+        return NoisySamples(*samples, scale=NOISE if split == "train" else 0.0)
 
 
 def samples_of(split: str) -> tuple[Tensor, Tensor]:
