@@ -39,8 +39,7 @@ from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, last_checkpoint, read_checkpoint
 from common.run.metrics import read_metrics
-
-NUM_INPUTS, NUM_CLASSES = 4, 3
+from tests.dl.conftest import NUM_CLASSES, NUM_INPUTS, MapStyle
 
 GAPS = [int(gap) for gap in os.environ.get("GAPS", "1 3 2 4").split()]
 """After how many batches the launches are stopped, in turn. `GAPS=1` stops after each batch."""
@@ -381,6 +380,51 @@ CONFIGURATIONS |= {
         ),
         "module": TakesBoth,
         "trainer": {"limit_train_batches": 3},
+    },
+}
+
+
+class Noisy(Classifier):
+    """Draws from generators of its own, of each kind."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sources = {"numpy": [np.random.default_rng(1), np.random.RandomState(2)], "python": random.Random(3)}
+        self.nnmodule.generator = torch.Generator().manual_seed(4)
+
+    def step(self, batch: Any, batch_idx: int) -> Any:
+        first, second = self.sources["numpy"]
+        noise = first.normal() + second.normal() + self.sources["python"].gauss(0, 1)
+        noise += torch.rand(1, generator=self.nnmodule.generator).item()
+        return super().step((batch[0] + noise, batch[1]), batch_idx)
+
+
+class Augmented(MapStyle):
+    """Draws from a generator of its own."""
+
+    def __init__(self, *tensors: torch.Tensor) -> None:
+        super().__init__(*tensors)
+        self.generator = np.random.default_rng(1)
+
+    def __getitem__(self, index: int) -> Any:
+        inputs, labels = super().__getitem__(index)
+        return inputs + float(self.generator.normal()), labels
+
+
+def augmented(make: Callable[..., Any], **settings: Any) -> Any:
+    module = make(map_style=True, **settings)
+    for split in ("train", "val", "test"):
+        setattr(module.datasets, split, Augmented(*getattr(module.datasets, split).tensors))
+    return module
+
+
+CONFIGURATIONS |= {
+    "own generators": {"module": Noisy},
+    "own generators of the data": {"datamodule": augmented, "data": {"fixed_per_device_num_workers": 0}},
+    "own generators in workers": {
+        "datamodule": augmented,
+        "data": {"fixed_per_device_num_workers": 1},
+        "trainer": {"max_epochs": 2},
     },
 }
 
