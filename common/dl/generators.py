@@ -14,6 +14,9 @@ Generator = torch.Generator | np.random.Generator | np.random.RandomState | rand
 MAX_DEPTH = 6
 """How far from an object generators are looked for: a data set's transform's list's entry is four away."""
 
+MAX_LENGTH = 1000
+"""Longer collections hold data."""
+
 
 def generators_in(*roots: Any) -> list[Generator]:
     """Returns the generators that objects hold, directly or through what they hold, each once, in a fixed order."""
@@ -38,13 +41,13 @@ def _walk(value: Any, depth: int, seen: set[int]) -> Iterator[Generator]:
 
 
 def _content(value: Any) -> list[Any]:
-    """Returns what an object holds; nothing of what cannot hold a generator, or holds the whole run."""
-    if isinstance(value, list | tuple):
-        return list(value) if len(value) < 1000 and not isinstance(value, str) else []
-    if isinstance(value, Mapping):
-        return list(value.values()) if len(value) < 1000 else []
+    """Returns what an object holds; nothing of what cannot hold a generator, is long, or holds the whole run."""
     if isinstance(value, torch.Tensor | np.ndarray | type) or type(value).__module__.startswith("pytorch_lightning"):
         return []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return list(value) if len(value) <= MAX_LENGTH else []
     return list(getattr(value, "__dict__", {}).values())
 
 
