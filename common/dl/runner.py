@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from common.check.problem import Problem
 from common.dl.compatibility import check_shapes
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import check_continuable
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.devices import check_devices
 from common.dl.litmodule.base import BaseLitModule
@@ -32,11 +33,12 @@ class DeepLearningTaskRunner(BaseTaskRunner):
 
     @classmethod
     def check_subtask(cls, config: DictConfig, wrong_keys: set[str], *, is_plain: bool) -> list[Problem]:
-        """Returns a problem if the trainer does not do what the launcher says, or the network does not fit the data.
+        """Returns what could not be continued exactly, and where trainer and launcher, or network and data, do not fit.
 
-        The latter is left to a plain run's first step, which finds it as soon.
+        The last is left to a plain run's first step, which finds it as soon.
         """
-        return check_devices(config, wrong_keys) + ([] if is_plain else check_shapes(config, wrong_keys))
+        problems = check_continuable(config) + check_devices(config, wrong_keys)
+        return problems + ([] if is_plain else check_shapes(config, wrong_keys))
 
     @classmethod
     def prepare_subtask(cls, config: DictConfig) -> None:

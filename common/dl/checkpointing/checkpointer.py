@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.config import CONTINUE
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import reason_against
+from common.dl.generators import generators_in, get_state, set_state
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
 from common.dl.ranks import any_rank
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.foreign.pytorch_lightning import (
     get_logged,
     is_accumulating,
@@ -71,16 +73,31 @@ class Checkpointer(Callback):
         self.is_saved = True
         self.saved_at_s = time.monotonic()
         self.boundary: dict[str, Any] = {}
+        self.generators: list[Any] = []
         self.to_restore: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses callbacks that Python code has added, such as a module's `configure_callbacks`.
+
+        Raises:
+            ConfigError: the run could not be continued to the same result.
+        """
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            reason = None if isinstance(callback, ProgressBar) else reason_against(type(callback))
+            if reason is not None:
+                raise ConfigError(f"{type(callback).__name__} is refused: {reason}.")
 
     def before_first_batch(self, trainer: Trainer) -> None:
         """Restores what must not be touched between loading and the first batch."""
         module = trainer.lightning_module
+        self.generators = generators_in(module, trainer.datamodule)  # type: ignore[attr-defined]
         if self.to_restore is not None:
             own = self.to_restore["ranks"][trainer.global_rank]
             set_module_states(module, own["module_states"])
             set_logged(trainer, own["logged"])
             set_random_states(own["random_states"])
+            for generator, state in zip(self.generators, own["generators"], strict=True):
+                set_state(generator, state)
             trainer.accumulate_grad_batches = self.to_restore["accumulate_grad_batches"]
             trainer.should_stop |= self.to_restore["has_stopped_early"]
             _forward_wandb(trainer, self.to_restore["wandb_step"])
@@ -92,6 +109,7 @@ class Checkpointer(Callback):
         """Notes where a run could continue; saves if it is time, and leaves if any rank was asked to."""
         self.boundary = {
             "random_states": get_random_states(),
+            "generators": [get_state(generator) for generator in self.generators],
             "logged": get_logged(trainer),
             "metrics_file": self.metrics_file.state_dict(),
             "is_last_batch": is_last_batch(trainer),
@@ -150,10 +168,11 @@ class Checkpointer(Callback):
         rewind(checkpoint["loops"]["fit_loop"], is_last_batch=self.boundary["is_last_batch"])
         wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
-            "position": _position(trainer),
+            "position": _position(trainer, is_last_batch=self.boundary["is_last_batch"]),
             "ranks": this_rank().gather(
                 {
                     "random_states": as_plain_values(self.boundary["random_states"]),
+                    "generators": self.boundary["generators"],
                     "logged": self.boundary["logged"],
                     "module_states": get_module_states(pl_module, with_gradients=is_accumulating(trainer)),
                 },
@@ -195,9 +214,10 @@ def _progress(trainer: Trainer) -> tuple[int, int]:
     return num_used_batches(trainer), trainer.global_step
 
 
-def _position(trainer: Trainer) -> dict[str, int]:
-    """Returns the epoch, and the batch in it, with which a run goes on, both from 0."""
-    return {"epoch": trainer.current_epoch, "batch": trainer.fit_loop.epoch_loop.batch_progress.current.completed}
+def _position(trainer: Trainer, *, is_last_batch: bool) -> dict[str, int]:
+    """Returns the epoch, and the batch in it, with which a run goes on, both from 0; batch 0 where none is left."""
+    num_batches: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    return {"epoch": trainer.current_epoch, "batch": 0 if is_last_batch else num_batches}
 
 
 def has_stopped_early(trainer: Trainer) -> bool:
