@@ -8,8 +8,8 @@ import errno
 import os
 import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from common.errors import ConfigError
 
@@ -68,7 +68,7 @@ def open_file(folder: Path, name: str, flags: int = os.O_RDONLY) -> int:
     raise UnusableFileError(f"{folder / name} is not a file. {REMEDY}")
 
 
-def open_to_read(folder: Path, name: str) -> BinaryIO:
+def open_to_read(folder: Path, name: str) -> BufferedReader:
     """Opens a regular file in a run's folder for reading; see `open_file`."""
     return os.fdopen(open_file(folder, name), "rb")
 

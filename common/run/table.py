@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import IO
 
 FIRST_COLUMN = "step"
 
@@ -60,7 +59,7 @@ def parse(content: bytes) -> Table:
     return Table(columns, rows, f"ends with {len(tail)} bytes that are no row" if tail else None)
 
 
-def header_of(file: IO[bytes]) -> list[str]:
+def header_of(file: io.BufferedIOBase) -> list[str]:
     """Reads the names in a table's first line, and leaves the file behind it; none where that is damaged."""
     text = b""
     for _ in range(MOST_HEADER_LINES):
