@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.run.atomic import write_atomically
 from common.run.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -154,4 +155,4 @@ def _draw_curves(name: str, curves: dict[str, tuple[list[float], list[float]]]) 
 
 
 def _save(figure: "matplotlib.figure.Figure", path: Path) -> None:
-    figure.savefig(path, dpi=120)
+    write_atomically(path, lambda file: figure.savefig(file, dpi=120, format="png"))
