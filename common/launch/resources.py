@@ -103,9 +103,9 @@ def granted(device: Device, resources: Resources) -> Resources:
     if not isinstance(resources, LocalResources):
         return resources
     num_gpus = resources.gpus_per_node
-    return replace(
-        resources, nodes=1, gpus_per_node=min(num_gpus, count_gpus()) if num_gpus and device == "gpu" else num_gpus
-    )
+    if num_gpus and device == "gpu":
+        num_gpus = min(num_gpus, count_gpus())
+    return replace(resources, nodes=1, gpus_per_node=num_gpus)
 
 
 def check_gpus(num_ranks: int) -> None:
