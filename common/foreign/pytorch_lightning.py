@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.data import _set_sampler_epoch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loops.fit_loop import RestartStage, _FitLoop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSource
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
@@ -43,10 +45,24 @@ class LoopHooks:
     Attributes:
         before_first_batch: After all that Lightning does at the start of a training.
         after_batch: After all that belongs to a batch, and before the next one is fetched.
+        replay: Takes what asks a task for its training loaders, and returns loaders that can begin within an epoch.
     """
 
     before_first_batch: Callable[[], None]
     after_batch: Callable[[], None]
+    replay: Callable[[Callable[[], Any]], Any]
+
+
+class ReplayedSource(_DataLoaderSource):
+    """Where Lightning gets a training's loaders from, but such that they can begin within an epoch."""
+
+    def __init__(self, source: _DataLoaderSource, replay: Callable[[Callable[[], Any]], Any]) -> None:
+        super().__init__(source.instance, source.name)
+        self.replay = replay
+
+    def dataloader(self) -> Any:
+        """Returns the loaders."""
+        return self.replay(super().dataloader)
 
 
 class EpochLoop(_TrainingEpochLoop):
@@ -96,6 +112,7 @@ class FitLoop(_FitLoop):
     def run(self) -> None:
         """Trains; Lightning is told only now that nothing needs a restart, so that it spares its check before."""
         self.is_continuing = self._loaded_from_state_dict
+        self._data_source = ReplayedSource(self._data_source, self.hooks.replay)
         inner = self.epoch_loop
         for loop in (self, inner, inner.val_loop, inner.automatic_optimization, inner.manual_optimization):
             loop._restarting = False
@@ -276,6 +293,21 @@ def _metric_of(module: LightningModule, name: str) -> Any:
     return module.get_submodule(name)
 
 
-def mode_of(loader: CombinedLoader) -> Any:
-    """Returns how a combination of loaders goes through them, as its constructor takes it."""
-    return loader._mode
+def combined(loaders: Any) -> tuple[Any, Any]:
+    """Returns what the class `CombinedLoader` takes to combine a task's training loaders as Lightning would.
+
+    Args:
+        loaders: A loader, a collection of some, or loaders that are combined already.
+    """
+    return (loaders.iterables, loaders._mode) if isinstance(loaders, CombinedLoader) else (loaders, "max_size_cycle")
+
+
+def served_epoch(trainer: Trainer) -> int:
+    """Returns the epoch whose batches are served, from 0, as Lightning tells it to samplers."""
+    progress: Any = trainer.fit_loop.epoch_progress.current  # Typed as its base, which counts less.
+    return int(progress.processed)
+
+
+def tell_epoch(loader: Any, epoch: int) -> None:
+    """Tells a loader's samplers which epoch they serve, where they want to know."""
+    _set_sampler_epoch(loader, epoch)

@@ -149,7 +149,7 @@ class Checkpointer(Callback):
         rewind(checkpoint["loops"]["fit_loop"], is_last_batch=self.boundary["is_last_batch"])
         wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
-            "position": _position(trainer),
+            "position": _position(trainer, is_last_batch=self.boundary["is_last_batch"]),
             "ranks": gather(
                 trainer,
                 {
@@ -195,9 +195,10 @@ def _progress(trainer: Trainer) -> tuple[int, int]:
     return num_used_batches(trainer), trainer.global_step
 
 
-def _position(trainer: Trainer) -> dict[str, int]:
-    """Returns the epoch, and the batch in it, with which a run goes on, both from 0."""
-    return {"epoch": trainer.current_epoch, "batch": trainer.fit_loop.epoch_loop.batch_progress.current.completed}
+def _position(trainer: Trainer, *, is_last_batch: bool) -> dict[str, int]:
+    """Returns the epoch, and the batch in it, with which a run goes on, both from 0; batch 0 where none is left."""
+    num_batches: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    return {"epoch": trainer.current_epoch, "batch": 0 if is_last_batch else num_batches}
 
 
 def has_stopped_early(trainer: Trainer) -> bool:

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils import _pytree
 from torchmetrics import Metric
 
 from common.dl.config import OnBadLoss
@@ -240,10 +241,15 @@ class BaseLitModule(LightningModule, ABC):
 
     def _run_step(self, batch: Any, batch_idx: int) -> Tensor:
         self._is_first_batch = batch_idx == 0
-        output = self.step(batch, batch_idx)
-        logged = dict(output) if isinstance(output, Mapping) else {"loss": output}
-        if self.is_logging_step:
-            self._log(logged, batch)
+        try:
+            output = self.step(batch, batch_idx)
+            logged = dict(output) if isinstance(output, Mapping) else {"loss": output}
+            if self.is_logging_step:
+                self._log(logged, batch)
+        except StopIteration as error:  # Lightning would take it for the end of the epoch.
+            raise RuntimeError(
+                f"{type(self).__name__}.step() raised StopIteration: it called next() once too often."
+            ) from error
         if self._samples is not None:
             self._send_samples()
         loss: Tensor = logged["loss"]
@@ -289,7 +295,4 @@ class BaseLitModule(LightningModule, ABC):
 
 def _batch_size(batch: Any) -> int:
     """Returns the number of samples in a batch: the length of its first tensor."""
-    if isinstance(batch, Tensor):
-        return len(batch)
-    values = batch.values() if isinstance(batch, Mapping) else batch
-    return next(len(value) for value in values if isinstance(value, torch.Tensor))
+    return next(len(leaf) for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor))

@@ -18,6 +18,7 @@ from common.dl.compilation import compile_network
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
+from common.dl.datamodule.own_loader import replay
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.outputs.metrics import MetricsFileLogger
 from common.dl.outputs.progress import progress_display
@@ -68,9 +69,8 @@ def instantiate_trainer(
         enable_model_summary=False,
     )
     leave_signals_alone(live)  # Ours set a flag.
-    install_loops(
-        live, LoopHooks(partial(checkpointer.before_first_batch, live), partial(checkpointer.after_batch, live))
-    )
+    before_first, after = partial(checkpointer.before_first_batch, live), partial(checkpointer.after_batch, live)
+    install_loops(live, LoopHooks(before_first, after, partial(replay, live)))
     return live
 
 

@@ -23,9 +23,11 @@ from pytorch_lightning.callbacks import (
     Timer,
 )
 from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader, IterableDataset, Sampler, Subset, WeightedRandomSampler
 from torchmetrics import MeanMetric
 
 from common.dl.config import DeepLearningSubtaskConfig
@@ -255,6 +257,114 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "double precision": {"trainer": {"precision": "64-true"}},
     "mixed precision": {"trainer": {"precision": "bf16-mixed"}},
     "a timer": {"callbacks": lambda: [Timer("00:01:00:00")], "trainer": {"max_time": {"hours": 2}}},
+}
+
+
+def own_loader(**keys: Any) -> Callable[..., Any]:
+    """Returns what builds a data module with a `train_dataloader` of its own, which takes the dataset."""
+
+    def build(make: Callable[..., Any], *, loader: Callable[[Any], Any], **settings: Any) -> Any:
+        module = make(map_style=True, fixed_per_device_num_workers=0, **settings)
+        inner = type(module)
+        kind = type("Own", (inner,), {"train_dataloader": lambda self: loader(self)})
+        module.__class__ = kind
+        return module
+
+    return partial(build, **keys)
+
+
+def weighted(datamodule: Any) -> Any:
+    sampler = WeightedRandomSampler(torch.arange(22) + 1.0, 22)
+    return DataLoader(datamodule.datasets.train, batch_size=4, sampler=sampler)
+
+
+def weighted_by_a_generator(datamodule: Any) -> Any:
+    generator = torch.Generator().manual_seed(1)
+    sampler = WeightedRandomSampler(torch.arange(22) + 1.0, 22, generator=generator)
+    return DataLoader(datamodule.datasets.train, batch_size=4, sampler=sampler)
+
+
+def shuffled(datamodule: Any, **keys: Any) -> Any:
+    return DataLoader(datamodule.datasets.train, batch_size=4, shuffle=True, **keys)
+
+
+class LazySampler(Sampler[int]):
+    """Draws each index when it is asked for, from all generators that there are."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.default_rng(1)
+
+    def __len__(self) -> int:
+        return 22
+
+    def __iter__(self) -> Any:
+        for _ in range(22):
+            yield (random.randrange(22) + int(self.generator.integers(22)) + int(torch.randint(22, ()))) % 22
+
+
+def lazy(datamodule: Any) -> Any:
+    return DataLoader(datamodule.datasets.train, batch_size=4, sampler=LazySampler())
+
+
+class Stream(IterableDataset[Any]):
+    """Data without a length."""
+
+    def __iter__(self) -> Any:
+        for _ in range(22):
+            yield torch.rand(NUM_INPUTS), torch.randint(NUM_CLASSES, ())
+
+
+def combined(datamodule: Any, mode: str) -> Any:
+    short = DataLoader(Subset(datamodule.datasets.train, range(8)), batch_size=4, shuffle=True)
+    return CombinedLoader({"long": shuffled(datamodule), "short": short}, mode)
+
+
+class TakesBoth(Classifier):
+    """Takes a batch of two loaders."""
+
+    def step(self, batch: Any, batch_idx: int) -> Any:
+        both = [part for part in batch.values() if part is not None] if isinstance(batch, dict) else [batch]
+        return super().step(tuple(torch.cat(parts) for parts in zip(*both, strict=True)), batch_idx)
+
+
+def with_weights(make: Callable[..., Any], **settings: Any) -> Any:
+    module = make(**settings)
+    module.__class__ = type("Weighted", (type(module),), {"train_weights": lambda self: torch.arange(22) + 1.0})
+    return module
+
+
+CONFIGURATIONS |= {
+    "weights": {"datamodule": with_weights},
+    "own loader, weighted": {"datamodule": own_loader(loader=weighted)},
+    "own loader, weighted by a generator": {"datamodule": own_loader(loader=weighted_by_a_generator)},
+    "own loader, shuffled": {
+        "datamodule": own_loader(loader=shuffled),
+        "trainer": {"reload_dataloaders_every_n_epochs": 2, "max_epochs": 4},
+    },
+    "own loader, with workers": {
+        "datamodule": own_loader(loader=partial(shuffled, num_workers=1, persistent_workers=True)),
+        "trainer": {"max_epochs": 2},
+    },
+    "own loader, lazy": {"datamodule": own_loader(loader=lazy), "trainer": {"accumulate_grad_batches": 2}},
+    "own loader, a stream": {
+        "datamodule": own_loader(loader=lambda datamodule: DataLoader(Stream(), batch_size=4)),
+        "trainer": {"val_check_interval": 4},
+    },
+    "own loader, of two": {
+        "datamodule": own_loader(loader=partial(combined, mode="max_size_cycle")),
+        "module": TakesBoth,
+    },
+    "own loader, of two, the shorter": {
+        "datamodule": own_loader(loader=partial(combined, mode="min_size")),
+        "module": TakesBoth,
+    },
+    "own loader, of two as a mapping": {
+        "datamodule": own_loader(
+            loader=lambda datamodule: {"own": shuffled(datamodule), "ours": datamodule.make_dataloader("train")}
+        ),
+        "module": TakesBoth,
+        "trainer": {"limit_train_batches": 3},
+    },
 }
 
 
