@@ -133,7 +133,8 @@ LEARNING: Axes = {
     "order": {"shuffled": [], "in order": ["datamodule.dataloader.shuffle=false"]},
     "loader": {
         "base": [],
-        "weighted sampler": ["datamodule.config.loader=weighted"],
+        "weights": ["datamodule.config.loader=weights"],
+        "own, weighted": ["datamodule.config.loader=weighted"],
         "own, shuffled": ["datamodule.config.loader=shuffled"],
         "own, in order": ["datamodule.config.loader=in_order"],
     },
