@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.config import CONTINUE
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import reason_against
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
 from common.dl.ranks import any_rank, gather
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.foreign.pytorch_lightning import (
     get_logged,
     is_accumulating,
@@ -71,6 +72,17 @@ class Checkpointer(Callback):
         self.saved_at_s = time.monotonic()
         self.boundary: dict[str, Any] = {}
         self.to_restore: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses callbacks that Python code has added, such as a module's `configure_callbacks`.
+
+        Raises:
+            ConfigError: the run could not be continued to the same result.
+        """
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            reason = None if isinstance(callback, ProgressBar) else reason_against(type(callback))
+            if reason is not None:
+                raise ConfigError(f"{type(callback).__name__} is refused: {reason}.")
 
     def before_first_batch(self, trainer: Trainer) -> None:
         """Restores what must not be touched between loading and the first batch."""
