@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 from collections.abc import Callable
-from typing import Any
+
+from common.run.record import Record
 
 
 def job_states(job_id: int) -> dict[int | None, str]:
@@ -26,15 +27,15 @@ def job_states(job_id: int) -> dict[int | None, str]:
     return states
 
 
-def is_in_queue(record: dict[str, Any], states_of: Callable[[int], dict[int | None, str]] = job_states) -> bool:
+def is_in_queue(record: Record, states_of: Callable[[int], dict[int | None, str]] = job_states) -> bool:
     """Returns whether a run's record names a job that still waits or runs.
 
     Args:
         record: The run's record.
         states_of: What says how a job's tasks stand.
     """
-    job = record.get("slurm")
+    job = record.slurm
     if job is None:
         return False
-    states = states_of(job["job_id"])
-    return bool(states) if job["task"] is None else job["task"] in states
+    states = states_of(job.job_id)
+    return bool(states) if job.task is None else job.task in states

@@ -78,9 +78,11 @@ def test_damaged_metrics_leave_the_rest(make_run: Any, content: bytes) -> None:
     assert run.state == "finished"
 
 
-def test_odd_parts_of_a_record_are_passed_over(make_run: Any) -> None:
-    run = read_run(make_run(launches="x", changes=[1], given=3, error=7, seed={}, machine=1, git=2))
-    assert (run.seconds, run.changes, run.overrides, run.error) == (None, {}, {}, "7")
+@pytest.mark.parametrize("facts", [{"launches": "x"}, {"changes": [1]}, {"given": 3}, {"error": 7}, {"git": 2}])
+def test_a_record_with_a_part_of_another_type_is_damaged(make_run: Any, facts: dict[str, Any]) -> None:
+    run = read_run(make_run(**facts))
+    assert (run.state, run.seconds, run.changes, run.overrides) == ("damaged", None, {}, {})
+    assert f"{next(iter(facts))}=" in str(run.error)
 
 
 def test_a_sweep_counts_its_points(make_run: Any, held: Any) -> None:

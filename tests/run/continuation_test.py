@@ -1,6 +1,7 @@
 """Which folder a launch gets: an earlier run's, or a new one."""
 
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,34 +10,28 @@ from typing import Any
 
 import pytest
 
-from common.run.continuation import Choice, Launch, choose_folder, newest_run, read_record, write_record
+from common.run.continuation import Run, choose_folder, earlier_runs
+from common.run.record import Record, Status
 
 
-def launch(**changes: Any) -> Launch:
-    facts = Launch("plain", "a1", {"trainer.max_epochs": 3}, {"common/x.py": "1"}, {"torch": "2"})
-    return replace(facts, **{"created_ns": launch_counter(), **changes})
+def launch(**changes: Any) -> Record:
+    wanted = Record("plain", "a1", {"trainer.max_epochs": 3}, {"common/x.py": "1"}, {"torch": "2"})
+    return replace(wanted, **changes)
 
 
-def launch_counter() -> int:
-    launch_counter.last += 1  # type: ignore[attr-defined]
-    return launch_counter.last  # type: ignore[attr-defined,no-any-return]
+def choose(root: Path, wanted: Record, *, may_continue: bool = True) -> Run:
+    run = choose_folder(root / "now", wanted, earlier_runs(root, wanted), may_continue=may_continue)
+    run.update()  # As the launch does.
+    run.lock.release()
+    return run
 
 
-launch_counter.last = 0  # type: ignore[attr-defined]
-
-
-def choose(root: Path, facts: Launch, *, may_continue: bool = True) -> Choice:
-    choice = choose_folder(root / "now", facts, newest_run(root, facts), may_continue=may_continue)
-    choice.lock.release()
-    return choice
-
-
-def end(choice: Choice, status: str) -> None:
-    write_record(choice.folder, read_record(choice.folder) | {"status": status})
+def end(run: Run, status: Status) -> None:
+    run.update(status=status)
 
 
 @pytest.mark.parametrize("status", ["running", "stopped", "failed"])
-def test_an_unfinished_run_is_continued_in_its_folder(tmp_path: Path, status: str) -> None:
+def test_an_unfinished_run_is_continued_in_its_folder(tmp_path: Path, status: Status) -> None:
     first = choose(tmp_path, launch())
     end(first, status)
     second = choose(tmp_path, launch())
@@ -49,18 +44,18 @@ def test_a_finished_run_is_left_alone_unless_more_is_asked(tmp_path: Path) -> No
     end(first, "finished")
     assert "finished at this budget" in choose(tmp_path, launch(budget={"trainer.max_epochs": 3})).reason
     for folder in tmp_path.glob("now_*"):
-        (folder / "provenance.json").unlink()
+        shutil.rmtree(folder)
     longer = choose(tmp_path, launch(budget={"trainer.max_epochs": 5}))
     assert longer.folder == first.folder
-    assert longer.record["budget"] == {"trainer.max_epochs": 5}
+    assert longer.record.budget == {"trainer.max_epochs": 5}
 
 
 def test_changed_code_means_a_new_run_and_says_how_to_start_from_the_old(tmp_path: Path) -> None:
     choose(tmp_path, launch())
-    choice = choose(tmp_path, launch(code={"common/x.py": "2"}))
-    assert choice.folder.name == "now_1"
-    assert "common/x.py changed" in choice.reason
-    assert f"config.ckpt_path={tmp_path}/now/lightning/last.ckpt" in choice.reason
+    run = choose(tmp_path, launch(code={"common/x.py": "2"}))
+    assert run.folder.name == "now_1"
+    assert "common/x.py changed" in run.reason
+    assert f"config.ckpt_path={tmp_path}/now/lightning/last.ckpt" in run.reason
 
 
 def test_another_package_version_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,8 +83,8 @@ def test_only_the_newest_counts(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_written_to_is_left_alone(tmp_path: Path) -> None:
-    facts = launch()
-    held = choose_folder(tmp_path / "now", facts, None, may_continue=True)
+    wanted = launch()
+    held = choose_folder(tmp_path / "now", wanted, earlier_runs(tmp_path, wanted), may_continue=True)
     assert "still being written" in choose(tmp_path, launch()).reason
     held.lock.release()
 
@@ -106,13 +101,13 @@ def test_launches_at_the_same_moment_get_a_folder_each(tmp_path: Path, is_contin
         choose(tmp_path, launch())
     barrier = Barrier(8)
 
-    def start(index: int) -> Choice:
-        facts = launch(created_ns=100 + index)
+    def start(_: int) -> Run:
+        wanted = launch()
         barrier.wait()
-        return choose_folder(tmp_path / "now", facts, newest_run(tmp_path, facts), may_continue=True)
+        return choose_folder(tmp_path / "now", wanted, earlier_runs(tmp_path, wanted), may_continue=True)
 
     with ThreadPoolExecutor(8) as pool:
-        choices = list(pool.map(start, range(8)))
-    assert len({choice.folder for choice in choices}) == 8
-    for choice in choices:
-        choice.lock.release()
+        runs = list(pool.map(start, range(8)))
+    assert len({run.folder for run in runs}) == 8
+    for run in runs:
+        run.lock.release()

@@ -3,12 +3,10 @@
 import json
 import os
 import socket
-import time
 from pathlib import Path
 
-import pytest
-
-from common.run.lock import FILE_NAME, STALE_S, FolderLock, is_alive, process_start_time, read_holder
+from common.run.lock import FILE_NAME, FolderLock, read_holder
+from common.run.process import Process, process_start_time
 
 
 def test_a_held_lock_is_refused_and_a_released_one_is_not(tmp_path: Path) -> None:
@@ -40,28 +38,17 @@ def test_a_worker_that_outlives_its_run_does_not_hold_the_lock(tmp_path: Path) -
 def test_the_holder_is_named(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     assert lock.acquire()
-    holder = read_holder(tmp_path / FILE_NAME)
+    holder = read_holder(tmp_path)
     assert holder is not None
-    assert (holder["host"], holder["pid"]) == (socket.gethostname(), os.getpid())
-    assert is_alive(holder)
+    assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
+    assert holder.is_alive
     lock.release()
-    assert read_holder(tmp_path / FILE_NAME) is None
+    assert read_holder(tmp_path) is None
 
 
 def test_another_process_with_the_same_number_is_not_the_holder() -> None:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "start_time": 1}
-    assert not is_alive(holder)
+    assert not Process(socket.gethostname(), os.getpid(), 1).is_alive
     assert process_start_time(2**30) is None
-
-
-@pytest.mark.parametrize(("age_s", "is_free"), [(0, False), (STALE_S - 5, False), (STALE_S + 5, True)])
-def test_another_hosts_heartbeat_decides(tmp_path: Path, age_s: float, is_free: bool) -> None:
-    path = tmp_path / FILE_NAME
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start_time": 1}))
-    os.utime(path, (time.time() - age_s,) * 2)
-    lock = FolderLock(tmp_path)
-    assert lock.acquire() is is_free
-    lock.release()
 
 
 def test_a_dead_process_leaves_its_folder_free(tmp_path: Path) -> None:

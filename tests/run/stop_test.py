@@ -9,7 +9,7 @@ import time
 import pytest
 
 from common.run import stop
-from common.run.lock import process_start_time
+from common.run.process import process_start_time
 
 
 @pytest.mark.parametrize("number", stop.SIGNALS)

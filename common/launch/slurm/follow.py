@@ -50,8 +50,8 @@ def state_of(job: Job, in_queue: str | None) -> State:
     """
     if in_queue is not None:
         return "pending" if in_queue == "PENDING" else "running"
-    return "finished" if job.record["status"] == "finished" else "failed"
+    return "finished" if job.is_finished else "failed"
 
 
 def _error_of(job: Job) -> str:
-    return str(job.record.get("error") or "it left the queue without a result")
+    return job.record.error or "it left the queue without a result"

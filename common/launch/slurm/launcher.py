@@ -5,7 +5,6 @@ In a job the same command runs again, in the folder that was chosen for it, and 
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -22,7 +21,8 @@ from common.launch.snapshot import FOLDER_NAME, snapshot_facts
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.outcome import outcome_of
 from common.launch.sweep.run import result_of, run_sweep
-from common.run.continuation import Choice, choose_folder, folder_of_job, newest_run, read_record, write_record
+from common.run.continuation import Run, folder_of_job
+from common.run.record import SlurmTask
 
 
 @dataclass
@@ -51,17 +51,16 @@ def launch(command: Command) -> list[JobReturn]:
     if command.search.swept:
         return run_sweep(command, composer, partial(submit_batch, command))
     (point,) = points
-    wanted, facts = Path(command.config.hydra.sweep.dir), point.launch()
-    choice = choose_folder(wanted, facts, newest_run(wanted.parent, facts), may_continue=point.may_continue)
-    job = _left_to_job(point, choice)
-    job_id = _submit(command, choice.folder, [job], snapshot_facts(choice.folder))
+    run = local.choose_run(command, point)
+    job = _left_to_job(point, run)
+    job_id = _submit(command, run, [(job, run)], snapshot_facts(run.folder))
     if _resources_of(command).detach:
-        print(how_to_follow(job_id, choice.folder))
+        print(how_to_follow(job_id, run.folder))
         return []
-    failures = follow(job_id, choice.folder, [job])
+    failures = follow(job_id, run.folder, [job])
     if failures:
-        raise RunError(f"{failures[0]}\n  {choice.folder}; what it printed is in {choice.folder}/.slurm/.")
-    return [result_of(outcome_of(choice.folder, None))]
+        raise RunError(f"{failures[0]}\n  {run.folder}; what it printed is in {run.folder}/.slurm/.")
+    return [result_of(outcome_of(run.folder, None))]
 
 
 def submit_batch(command: Command, sweep: SweepFolder, points: list[Point]) -> None:
@@ -72,16 +71,16 @@ def submit_batch(command: Command, sweep: SweepFolder, points: list[Point]) -> N
         sweep: Holds the points' folders.
         points: What to run.
     """
-    choices = [(point, sweep.reserve(point)) for point in points]
-    jobs = [_left_to_job(point, choice) for point, choice in choices if choice is not None]
+    runs = [(point, sweep.reserve(point)) for point in points]
+    jobs = [(_left_to_job(point, run), run) for point, run in runs if run is not None]
     if not jobs:
         return
-    job_id = _submit(command, sweep.folder, jobs, sweep.facts)
+    job_id = _submit(command, sweep.run, jobs, sweep.facts)
     sweep.is_left = True  # Whatever ends this process from here on: the jobs go on.
     if _resources_of(command).detach:
         print(how_to_follow(job_id, sweep.folder))
         return
-    sweep.errors |= follow(job_id, sweep.folder, jobs)
+    sweep.errors |= follow(job_id, sweep.folder, [job for job, _ in jobs])
     sweep.is_left = False
 
 
@@ -101,22 +100,28 @@ def _resources_of(command: Command) -> SlurmResources:
     return command.resources
 
 
-def _left_to_job(point: Point, choice: Choice) -> Job:
-    print(f"Folder {choice.folder}: {choice.reason}.")
-    choice.lock.release()
-    return Job(point, choice.folder)
+def _left_to_job(point: Point, run: Run) -> Job:
+    print(f"Folder {run.folder}: {run.reason}.")
+    run.lock.release()
+    return Job(point, run.folder)
 
 
-def _submit(command: Command, folder: Path, jobs: list[Job], code_facts: dict[str, Any]) -> int:
-    """Submits jobs that run from the copy of the code; returns the job's number."""
+def _submit(command: Command, whole: Run, jobs: list[tuple[Job, Run]], code_facts: dict[str, Any]) -> int:
+    """Submits jobs that run from the copy of the code; returns the job's number.
+
+    Args:
+        command: What is asked for.
+        whole: The plain run, or the sweep.
+        jobs: Each with the run that it works on.
+        code_facts: What the records say of the copy.
+    """
     name = str(command.config.hydra.job.name)
-    points, folders = [job.point for job in jobs], [job.folder for job in jobs]
-    script = write_job(folder, points, folders, name, _resources_of(command))
+    points, folders = [job.point for job, _ in jobs], [job.folder for job, _ in jobs]
+    script = write_job(whole.folder, points, folders, name, _resources_of(command))
     job_id = submit(script)  # Held back: what a job writes must not be overwritten from here.
-    tasks = {job.folder: task if len(jobs) > 1 else None for task, job in enumerate(jobs)}
-    for own, task in {folder: None, **tasks}.items():
-        slurm = {"job_id": job_id, "task": task}
-        write_record(own, read_record(own) | code_facts | {"status": "queued", "slurm": slurm})
+    whole.update(**code_facts, status="queued", slurm=SlurmTask(job_id))
+    for task, (_, run) in enumerate(jobs):
+        run.update(**code_facts, status="queued", error=None, slurm=SlurmTask(job_id, task if len(jobs) > 1 else None))
     release(job_id)
-    print(f"Submitted job {job_id}, {len(jobs)} task(s), from the copy of the code in {folder / FOLDER_NAME}.")
+    print(f"Submitted job {job_id}, {len(jobs)} task(s), from the copy of the code in {whole.folder / FOLDER_NAME}.")
     return job_id

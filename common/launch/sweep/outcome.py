@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from common.run.continuation import read_record
+from common.run.record import DamagedRecordError, read_record
 
 PointStatus = Literal["finished", "failed", "pruned", "stopped", "killed", "not started"]
 """`pruned`: given up as hopeless, by an `optuna.TrialPruned`. `killed`: without a chance to say how it ended."""
@@ -38,14 +38,17 @@ def outcome_of(folder: Path | None, error: str | None) -> Outcome:
     """
     if folder is None:
         return Outcome("not started")
-    record = read_record(folder)
-    error = error or record.get("error")
-    if record["status"] == "finished":
-        return Outcome("finished", result=record["result"], folder=folder)
-    if error is not None and error.startswith(PRUNED):
+    try:
+        record = read_record(folder)
+    except DamagedRecordError as damage:
+        return Outcome("failed", error=error or damage.what, folder=folder)
+    if record.status == "finished" and error is None:
+        return Outcome("finished", result=record.result, folder=folder)
+    if (error or record.error or "").startswith(PRUNED):
         return Outcome("pruned", folder=folder)
-    if record["status"] == "stopped":
+    if record.status == "stopped" and error is None:
         return Outcome("stopped", folder=folder)
-    if record["status"] == "failed" or error is not None:
+    error = error or record.error
+    if record.status == "failed" or error is not None:
         return Outcome("failed", error=error, folder=folder)
     return Outcome("killed", error="it ended without a word", folder=folder)

@@ -1,5 +1,6 @@
 """The Optuna sweeper: what is searched, that the same command gives the same values, and how trials may end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from common.launch.sweep.optuna import STORAGE_NAME, open_study
-from common.run.continuation import read_record, write_record
+from common.run.record import read_record, write_record
 from tests.launch.tiny import TinyRunner
 
 OPTUNA = "hydra/sweeper=optuna"
@@ -94,7 +95,7 @@ def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen:
     assert seen[:9] == first
     assert len(seen) == 11
     assert numbers_of(sweep) == seen
-    assert read_record(sweep)["status"] == "finished"
+    assert read_record(sweep).status == "finished"
 
 
 def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, seen: list[float], monkeypatch) -> None:
@@ -135,7 +136,7 @@ def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list
     assert run(*trials(3)).status == 0
     (sweep,) = outputs()
     assert states_of(sweep) == ["COMPLETE", "PRUNED", "COMPLETE"]
-    assert read_record(sweep)["status"] == "finished"
+    assert read_record(sweep).status == "finished"
     assert run(*trials(4)).status == 0
     assert len(seen) == 4
     assert states_of(sweep) == ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"]
@@ -149,7 +150,7 @@ def test_trial_that_finished_unseen_is_taken_from_its_folder(run, outputs, seen:
     journal = sweep / STORAGE_NAME
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]))
-    write_record(sweep, read_record(sweep) | {"status": "running"})
+    write_record(sweep, replace(read_record(sweep), status="running"))
     assert states_of(sweep) == ["COMPLETE", "RUNNING"]
     seen.clear()
     assert run(*trials(2)).status == 0
@@ -194,7 +195,7 @@ def test_task_file_says_what_is_searched_and_the_command_line_wins(cli, make_pro
     assert outcome.status == 0, outcome.err
     (sweep,) = outputs()
     for folder in sweep.glob("[0-9]*"):
-        varied = dict(override.split("=") for override in read_record(folder)["overrides"])
+        varied = dict(override.split("=") for override in read_record(folder).overrides)
         assert set(varied) == {"number", "free.count", "free.step"}
         assert varied["free.count"] in "123"
         assert varied["free.step"] in ("2", "5", "8")
