@@ -8,13 +8,19 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 PIECE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)|\x1b")
+
+
+END_WITHIN_S = 0.05
+"""How soon a command's end is noticed."""
 
 
 class Screen:
@@ -74,7 +80,7 @@ class Screen:
 
 
 class Terminal:
-    """Runs one command, whose input and outputs it is.
+    """Runs one command, whose input, outputs and controlling terminal it is.
 
     Attributes:
         process: The command's process, which leads a session of its own.
@@ -83,21 +89,33 @@ class Terminal:
         words: The command.
         environment: All of its environment.
         columns: Its width; 0 where it tells none.
-        folder: Where the command is typed.
+        start: Starts the process.
     """
 
     def __init__(
-        self, words: Sequence[str], environment: Mapping[str, str], columns: int = 80, folder: str | None = None
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        columns: int = 80,
+        start: Callable[..., Any] = subprocess.Popen,
     ) -> None:
         self._columns = columns
         self._pieces: list[bytes] = []
+        self._is_open = True
         self._fresh = threading.Condition()
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24 if columns else 0, columns, 0, 0))
-        self.process = subprocess.Popen(
-            words, env=environment, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
-        os.close(theirs)
+        with open(os.ttyname(theirs), "r+b", buffering=0) as file:  # noqa: PTH123  # With the name that `start` may ask.
+            self.process = start(
+                list(words),
+                env=dict(environment),
+                stdin=file,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
+        self._theirs = theirs
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -113,31 +131,35 @@ class Terminal:
         screen.write(self.text)
         return screen
 
-    def wait_for(self, pattern: str, timeout_s: float = 240.0) -> bool:
-        """Waits until something was written, or the command has ended; returns whether it was written."""
+    def type(self, keys: bytes) -> None:
+        """Types keys, unless the command has ended. Ctrl-C reaches every process that the command has started."""
         with self._fresh:
-            self._fresh.wait_for(lambda: re.search(pattern, self.text) or not self._is_open, timeout_s)
-        return re.search(pattern, self.text) is not None
+            if self._is_open:
+                os.write(self._ours, keys)
 
-    def wait(self, timeout_s: float = 240.0) -> int:
+    def wait_for(self, has_come: Callable[[str], object]) -> bool:
+        """Waits until what was written fulfils something, or the command has ended; returns whether it does."""
+        with self._fresh:
+            self._fresh.wait_for(lambda: has_come(self.text) or not self._is_open)
+            return bool(has_come(self.text))
+
+    def wait(self) -> int:
         """Waits until the command has ended; returns its status."""
-        status = self.process.wait(timeout_s)
-        self._reader.join(timeout_s)
+        self._reader.join()
+        status: int = self.process.wait()
         return status
 
-    _is_open = True
-
     def _read(self) -> None:
+        """Collects what is written, until the command has ended and all is read."""
         while True:
-            try:
-                piece = os.read(self._ours, 65536)
-            except OSError:  # Linux's way to say that nobody has the other end open.
-                piece = b""
+            is_over = self.process.poll() is not None
+            is_ready = bool(select.select([self._ours], [], [], 0 if is_over else END_WITHIN_S)[0])
+            if is_ready:
+                self._pieces.append(os.read(self._ours, 65536))
             with self._fresh:
-                if piece:
-                    self._pieces.append(piece)
-                self._is_open = bool(piece)
+                self._is_open = is_ready or not is_over
                 self._fresh.notify_all()
-            if not piece:
-                os.close(self._ours)
-                return
+                if not self._is_open:
+                    os.close(self._theirs)
+                    os.close(self._ours)
+                    return

@@ -1,11 +1,11 @@
 """Everything that two projects would otherwise write twice.
 
-Importing the package keeps torchmetrics from loading packages that are not used, and switches on run-time type checks
-for all of it: with the first module but for the few that show the help of `ai-research`, which takes less time than
-beartype takes to be imported.
+Importing the package keeps others from loading what is not used (`common/foreign`), and switches on run-time type
+checks for all of it: with the first module but for the few that show the help of `ai-research`, which takes less time
+than beartype takes to be imported.
 """
 
-from common.utils import light_imports
+from common.foreign import import_hooks, torch_dynamo, torchmetrics, wandb_launch
 
 UNCHECKED = ("common.cli", "common.cli.__main__", "common.cli.program", "common.utils.beartype")
 
@@ -18,5 +18,7 @@ def _switch_on_type_checks() -> None:
     beartype_this_package(conf=BEARTYPE_CONF)
 
 
-light_imports.install()
-light_imports.before_first_import(_switch_on_type_checks, package=__name__, except_for=UNCHECKED)
+torchmetrics.install()
+torch_dynamo.install()
+wandb_launch.install()
+import_hooks.before_first_import(_switch_on_type_checks, package=__name__, except_for=UNCHECKED)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from hydra.conf import HydraConf, JobConf, RunMode, SweepDir
+from omegaconf import MISSING
 
 from common.utils.beartype import ge, gt, not_empty
 
@@ -13,6 +14,22 @@ Device = Literal["cpu", "gpu"]
 
 CONTINUE = "last"
 """The value of `config.ckpt_path` that continues."""
+
+
+def linked(key: str) -> Any:
+    """Returns a dataclass field that takes its value from another key of the run's configuration.
+
+    The link is the field's own default, so that it holds however a project registers the dataclass.
+
+    Args:
+        key: The key, for example `config.seed`.
+    """
+    return field(default_factory=lambda: f"${{{key}}}")
+
+
+def is_link(value: object) -> bool:
+    """Returns whether a value is a link that no configuration has resolved: its dataclass was built by hand."""
+    return isinstance(value, str) and value.startswith("${")
 
 
 @dataclass
@@ -43,6 +60,21 @@ class BaseSubtaskConfig:
     save_every_n_minutes: Annotated[float, gt(0)] = 10
     skip_finished: bool = False
     preflight_only: bool = False
+
+
+@dataclass
+class BaseTaskConfig:
+    """The primary configuration, to which an engine adds the groups that a task file picks from.
+
+    Attributes:
+        project: The name of the project's folder, for use as `${project}`; not for setting.
+        task: The name of the task file, for use as `${task}`; not for setting.
+        config: The settings of each subtask.
+    """
+
+    project: str = MISSING
+    task: str = MISSING
+    config: Any = MISSING
 
 
 PATH_KEYS = ("config.data_dir", "config.ckpt_path")

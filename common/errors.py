@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 FULL_ERROR_VARIABLE = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
@@ -26,6 +27,18 @@ class ConfigError(AIResearchError):
     """A mistake in the command, the configuration or the surroundings, found before anything has started."""
 
     exit_status = 2
+
+
+class ContractError(ConfigError, TypeError):
+    """A class that does not give what its base asks for, found when it is defined.
+
+    A project's file defines its classes while it is imported, before anything can catch an error: so this one is told
+    by Python's last hook.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        sys.excepthook = _report_uncaught
 
 
 class RunError(AIResearchError):
@@ -68,6 +81,15 @@ def report_errors() -> Iterator[None]:
             os.environ.pop(FULL_ERROR_VARIABLE, None)
         else:
             os.environ[FULL_ERROR_VARIABLE] = before
+
+
+def _report_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Stands for `sys.excepthook`."""
+    if not isinstance(error, AIResearchError) or os.environ.get(FULL_ERROR_VARIABLE) == "1":
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"\n{message_of(error)}", file=sys.stderr)
+    sys.exit(error.exit_status)
 
 
 def exit_status_of(error: BaseException) -> int:

@@ -11,7 +11,7 @@ from hydra_zen import ZenStore, zen
 from omegaconf import DictConfig
 
 from common.check.problem import Problem
-from common.errors import ConfigError, report_errors
+from common.errors import ConfigError, ContractError, report_errors
 from common.launch import preflight
 from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
 from common.store import store_configs
@@ -36,12 +36,12 @@ class BaseTaskRunner(ABC):
         """Refuses a subclass that replaces a final method, and watches that `store_configs` calls its parent's.
 
         Raises:
-            TypeError: the subclass defines `run_task` or `handle_configs`.
+            ContractError: the subclass defines `run_task` or `handle_configs`.
         """
         super().__init_subclass__(**kwargs)
         for name in FINAL_METHODS:
             if name in cls.__dict__:
-                raise TypeError(f"{cls.__module__}.{cls.__qualname__} must not define {name}(): it is final.")
+                raise ContractError(f"{cls.__module__}.{cls.__qualname__} must not define {name}(): it is final.")
         if "store_configs" in cls.__dict__:
             cls.store_configs = classmethod(_calls_super(cls, cls.__dict__["store_configs"].__func__))  # type: ignore[assignment, method-assign]
 

@@ -1,15 +1,18 @@
 """Registers what both engines share: Hydra's settings, launchers and sweepers, and each engine's loggers."""
 
+from dataclasses import fields
+
 from hydra.conf import JobConf, SweepDir
 from hydra_zen import ZenStore
 
-from common.config import BaseHydraConfig
+from common.config import BaseHydraConfig, BaseSubtaskConfig, BaseTaskConfig
+from common.launch.composing import CONFIG_NAME
 from common.launch.local import LocalLauncherConfig
 from common.launch.slurm.launcher import SlurmLauncherConfig
 from common.launch.sweep.optuna import OptunaSweeperConfig
 from common.launch.sweep.search import GridSweeperConfig
 from common.run.log import JOB_LOGGING, QUIET_LOGGING
-from common.utils.hydra_zen import generate_config_partial
+from common.utils.hydra_zen import generate_config, generate_config_partial
 from common.utils.runner import get_project_name, get_task_name
 
 
@@ -35,28 +38,39 @@ def store_hydra(store: ZenStore) -> None:
     store(QUIET_LOGGING, group="hydra/hydra_logging", name="quiet")
 
 
+def store_task(store: ZenStore, task: type[BaseTaskConfig], subtask: type[BaseSubtaskConfig]) -> None:
+    """Registers an engine's primary configuration.
+
+    Args:
+        store: Where to register it.
+        task: Says which groups a task picks from.
+        subtask: The settings of each subtask.
+    """
+    config = task(project=get_project_name(), task=get_task_name(), config=generate_config(subtask))
+    store(config, name=CONFIG_NAME)
+
+
 def store_loggers(store: ZenStore, wandb: type, none: type) -> None:
     """Registers the loggers of an engine; `metrics.csv` is written whichever is chosen.
 
     Args:
         store: Where to register them.
         wandb: The engine's class that logs to W&B.
-        none: The engine's class that logs nowhere.
+        none: The engine's class that logs nowhere, whatever it is given.
     """
-    store(
-        generate_config_partial(
-            wandb,
-            project=f"{get_project_name()}_{get_task_name()}",
-            name="${hydra:job.override_dirname}",
-            save_dir="${config.output_dir}",
-            # Arguments of wandb.init that Lightning's WandbLogger takes as **kwargs: declared, so that they can be set.
-            entity=None,
-            group=None,
-            job_type=None,
-            notes=None,
-            tags=None,
-        ),
-        group="logger",
-        name="wandb",
+    logger = generate_config_partial(
+        wandb,
+        project=f"{get_project_name()}_{get_task_name()}",
+        name="${hydra:job.override_dirname}",
+        save_dir="${config.output_dir}",
+        # Arguments of wandb.init that Lightning's WandbLogger takes as **kwargs: declared, so that they can be set.
+        entity=None,
+        group=None,
+        job_type=None,
+        notes=None,
+        tags=None,
     )
-    store(generate_config_partial(none), group="logger", name="none")
+    store(logger, group="logger", name="wandb")
+    # The same keys, so that a task file that sets some holds with either.
+    keys = {field.name: None for field in fields(logger) if not field.name.startswith("_")}
+    store(generate_config_partial(none, **keys), group="logger", name="none")

@@ -13,8 +13,8 @@ from common.errors import ConfigError, RunError, exit_status_of, message_of, rep
 TASK = """
     # @package _global_
     defaults:
-      - override /datamodule: classify_mnist
-      - override /litmodule: classify_mnist
+      - /datamodule: classify_mnist
+      - /litmodule: classify_mnist
       - override /logger: none
       - _self_
     litmodule:

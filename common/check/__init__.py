@@ -18,12 +18,14 @@ class Declared:
     """What Python code declares, and a configuration may therefore contain.
 
     Attributes:
-        root_keys: The top-level keys: the parameters of `run_subtask`.
+        root_keys: The top-level keys that a subtask needs: the parameters of `run_subtask`.
+        names: Further top-level keys, for use in interpolations, and their only value.
         target_keys: For each registered `_target_`, the keys that its registered configurations declare.
         allowed_targets: The modules and objects that the runner allows besides the standing list.
     """
 
     root_keys: frozenset[str]
+    names: Mapping[str, str] = field(default_factory=dict)
     target_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     allowed_targets: tuple[str, ...] = ()
 
@@ -37,10 +39,24 @@ def check_config(config: DictConfig, declared: Declared) -> list[Problem]:
     """
     tree = _plain(config)
     tree.pop("hydra", None)
+    named = {key: tree.pop(key) for key in declared.names if key in tree}
     problems = check_targets(tree, registered=declared.target_keys, widened=declared.allowed_targets)
     if problems:  # Nothing more may be imported on behalf of this configuration.
         return problems
-    return _check_keys_and_values(tree, declared.root_keys, declared)
+    return check_root(tree, named, declared) + _check_keys_and_values(tree, declared.root_keys, declared)
+
+
+def check_root(tree: Mapping[str, Any], named: Mapping[str, Any], declared: Declared) -> list[Problem]:
+    """Returns what is wrong at the top of a configuration: what was not chosen, and names that were changed."""
+    problems = [
+        Problem(key, f"{key} is not chosen. Add `- /{key}: <name>` to the defaults of the task file.")
+        for key in sorted(declared.root_keys - tree.keys())
+    ]
+    return problems + [
+        Problem(key, f"{key}={value!r}: it is the name of the {key} that runs, {declared.names[key]!r}. Leave it out.")
+        for key, value in named.items()
+        if value != declared.names[key]
+    ]
 
 
 def check_hydra(config: DictConfig, declared: Declared) -> list[Problem]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from hydra_zen import instantiate
+from lightning_utilities.core.apply_func import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
-from torch.utils import _pytree
 
 from common.check.problem import Problem
 from common.dl.datamodule.base import BaseDataModule
@@ -50,7 +50,7 @@ def _try(text: str) -> Problem | None:
     The first costs milliseconds whatever the network's size, but may fail for other reasons than shapes.
     """
     tree = json.loads(text)
-    datamodule: BaseDataModule = instantiate(tree["datamodule"])()
+    datamodule: BaseDataModule = instantiate(tree["datamodule"])
     batch = datamodule.example_batch()
     if batch is None or _error_on("meta", tree, batch) is None:
         return None
@@ -62,8 +62,8 @@ def _error_on(device: str, tree: dict[str, Any], batch: Any) -> Exception | None
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             with torch.device(device):
-                module: BaseLitModule = instantiate(tree["litmodule"])()
-                module.try_batch(_pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(device), batch))
+                module: BaseLitModule = instantiate(tree["litmodule"])
+                module.try_batch(apply_to_collection(batch, torch.Tensor, lambda tensor: tensor.to(device)))
         except Exception as error:  # Whatever a network may raise.
             return error
     return None
@@ -75,7 +75,8 @@ def _describe(error: Exception, tree: dict[str, Any], batch: Any) -> Problem:
     numbers = set(re.findall(r"(?<![a-z]{2})(?<!\d)\d+", said))  # Not those in names, as in "mat1".
     sizes = [(key, value) for key, value in leaves(tree["litmodule"]["nnmodule"], NETWORK) if type(value) is int]
     named = [f"{key}={value}" for key, value in sizes if str(value) in numbers] or [f"{k}={v}" for k, v in sizes]
-    tensors = [leaf for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor)]
-    shapes = ", ".join("×".join(map(str, tensor.shape)) for tensor in tensors)
+    found: list[str] = []
+    apply_to_collection(batch, torch.Tensor, lambda tensor: found.append("×".join(map(str, tensor.shape))))
+    shapes = ", ".join(found)
     text = f"The network does not fit the data, a batch of {shapes}: {said}. Look at {', '.join(named) or NETWORK}."
     return Problem(named[0].partition("=")[0] if named else NETWORK, text)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from omegaconf import MISSING
 
-from common.config import CONTINUE, BaseSubtaskConfig
+from common.config import CONTINUE, BaseSubtaskConfig, BaseTaskConfig
 
 OnBadLoss = Literal["stop", "skip"]
 
@@ -40,8 +40,6 @@ def _defaults() -> list[Any]:
     return [
         "_self_",
         {"trainer": "base"},
-        {"datamodule": MISSING},
-        {"litmodule": MISSING},
         {"litmodule/nnmodule": "fnn"},
         {"litmodule/optimizer": "adamw"},
         {"litmodule/scheduler": "constant"},
@@ -52,13 +50,12 @@ def _defaults() -> list[Any]:
 
 
 @dataclass
-class DeepLearningTaskConfig:
+class DeepLearningTaskConfig(BaseTaskConfig):
     """The primary configuration: the groups that a task file picks from, with their defaults.
 
     Attributes:
-        defaults: One entry for each group; a task file replaces an entry by `override /<group>: <name>`.
-        config: The settings of each subtask.
+        defaults: One entry for each group that has a default; a task file replaces one by `override /<group>: <name>`,
+            and adds what has none by `/<group>: <name>`.
     """
 
     defaults: list[Any] = field(default_factory=_defaults)
-    config: Any = MISSING

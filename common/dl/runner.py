@@ -42,8 +42,8 @@ class DeepLearningTaskRunner(BaseTaskRunner):
     @staticmethod
     def run_subtask(
         trainer: partial[Trainer],
-        datamodule: partial[BaseDataModule],
-        litmodule: partial[BaseLitModule],
+        datamodule: BaseDataModule,
+        litmodule: BaseLitModule,
         logger: partial[Logger],
         callbacks: dict[str, Callback],
         config: DeepLearningSubtaskConfig,

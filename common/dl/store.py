@@ -3,18 +3,18 @@
 from hydra_zen import ZenStore, builds
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
+from common.dl.outputs.metrics import NoLogger
 from common.dl.outputs.wandb_logger import SteadyWandbLogger
-from common.store import store_loggers
+from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 
 
 def store_configs(store: ZenStore) -> None:
     """Registers everything that a deep-learning task picks from, except the project's own modules."""
-    store(DeepLearningTaskConfig(config=generate_config(DeepLearningSubtaskConfig)), name="config")
+    store_task(store, DeepLearningTaskConfig, DeepLearningSubtaskConfig)
     store(
         generate_config_partial(
             Trainer,
@@ -33,5 +33,5 @@ def store_configs(store: ZenStore) -> None:
         group="callbacks",
         name="early_stopping",
     )
-    store_loggers(store, SteadyWandbLogger, DummyLogger)
+    store_loggers(store, SteadyWandbLogger, NoLogger)
     store_litmodule_configs(store)

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 def train(
     trainer: partial[Trainer],
-    datamodule: partial[BaseDataModule],
-    litmodule: partial[BaseLitModule],
+    datamodule: BaseDataModule,
+    litmodule: BaseLitModule,
     logger: partial[Logger],
     callbacks: dict[str, Callback],
     config: DeepLearningSubtaskConfig,
@@ -44,8 +44,8 @@ def train(
 
     Args:
         trainer: Builds the trainer.
-        datamodule: Builds the data module.
-        litmodule: Builds the Lightning module. Its network is a part of it already: seed before building that.
+        datamodule: The data module.
+        litmodule: The Lightning module; its network's first parameters follow from the seed that was set before.
         logger: Builds the logger beside `metrics.csv`.
         callbacks: Further callbacks, by name.
         config: The subtask's settings.
@@ -62,23 +62,22 @@ def train(
     live_trainer = instantiate_trainer(
         trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
     )
-    data, module = datamodule(), litmodule()
-    live_trainer.precision_plugin.convert_module(module)  # Lightning would do it after it has read a checkpoint.
+    live_trainer.precision_plugin.convert_module(litmodule)  # Lightning would do it after it has read a checkpoint.
     if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
         seed_everything(order_seed(config.seed, live_trainer.global_rank))
-    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.nnmodule.parameters()):,}")
+    log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in litmodule.nnmodule.parameters()):,}")
     if config.evaluate_only:
-        module.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
+        litmodule.load_state_dict(read_checkpoint(Path(str(start)))["state_dict"])
     else:
-        module.on_bad_loss = config.on_bad_loss
-        live_trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        litmodule.on_bad_loss = config.on_bad_loss
+        live_trainer.fit(litmodule, datamodule=datamodule, ckpt_path=start, weights_only=True)
         if (folder / FOLDER_NAME / BEST).is_file():
-            module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
-    metrics = evaluate(live_trainer, module, data)
+            litmodule.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
+    metrics = evaluate(live_trainer, litmodule, datamodule)
     loss = metrics.get(MONITOR, math.nan)
     if not live_trainer.is_global_zero:
         return loss
-    plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
+    plots = [*plot_curves(folder), *_plot_samples(live_trainer, litmodule, datamodule, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
     return loss
 

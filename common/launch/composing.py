@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra import version
-from hydra._internal import hydra as hydra_internal
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from common.foreign.hydra import (
+    ConfigLoaderImpl,
+    Hydra,
+    apply_overrides,
+    create_config_search_path,
+    get_overrides_dirname,
+    use_loader,
+)
 from common.launch.sweep.search import parse_overrides, text_of
 from common.utils.runner import get_absolute_project_path, get_task_name
 
@@ -82,7 +86,7 @@ class Variations(ConfigLoaderImpl):
         return self._composed[name]
 
     def _set_values(self, parsed: list[Override], config: DictConfig) -> None:
-        self._apply_overrides_to_config([one for one in parsed if self._is_value(one)], config)
+        apply_overrides(self, [one for one in parsed if self._is_value(one)], config)
 
     def _is_value(self, override: Override) -> bool:
         """Returns whether an override sets a single value: one that changes nothing but itself."""
@@ -97,8 +101,8 @@ def composing_once() -> Iterator[Variations]:
     version.setbase(VERSION_BASE)
     loader = Variations(create_config_search_path(str(get_absolute_project_path())))
     Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
-    hydra_internal.ConfigLoaderImpl = lambda **_: loader  # type: ignore[assignment, misc]
+    use_loader(lambda **_: loader)
     try:
         yield loader
     finally:
-        hydra_internal.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[misc]
+        use_loader(ConfigLoaderImpl)

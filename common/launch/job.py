@@ -15,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
+from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
 from common.run.atomic import write_text_atomically
@@ -111,7 +112,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
+            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
         except DamagedRunError:
             write_text_atomically(run.folder / FILE_NAME, before)

@@ -13,7 +13,9 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from common.errors import ConfigError, RunStoppedError, message_of
+from common.foreign.hydra import error_of
 from common.launch.command import Command
+from common.launch.isolation import forget_frames
 from common.launch.job import run_further_rank, run_job, run_own_job
 from common.launch.parallel import run_in_processes
 from common.launch.point import Composer, Point
@@ -82,11 +84,12 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
                 continue
             result = run_job(command.context, command.task_function, point, run)
             if result.status == JobStatus.FAILED:
-                error = result._return_value
+                error = error_of(result)
                 if isinstance(error, RunStoppedError):
                     raise error
                 sweep.errors[point.index] = f"{type(error).__name__}: {error}"
                 print(message_of(error), flush=True)
+                forget_frames(error)
 
 
 def _run_single(command: Command, point: Point) -> JobReturn:
@@ -100,7 +103,7 @@ def _run_single(command: Command, point: Point) -> JobReturn:
         run = choose_run(command, point)
         result = run_job(command.context, command.task_function, point, run)
     if result.status == JobStatus.FAILED:
-        raise result._return_value
+        raise error_of(result)
     return result
 
 

@@ -26,7 +26,7 @@ from common.launch.sweep.search import Search, parse_overrides, text_of
 from common.run.continuation import folder_of_job
 from common.utils.hydra import hydra_config, origins, resolve
 from common.utils.misc import nearest
-from common.utils.runner import get_absolute_project_path, get_task_name
+from common.utils.runner import get_absolute_project_path, get_project_name, get_task_name
 
 CheckSubtask = Callable[..., list[Problem]]
 """Returns what only the engine can see: `BaseTaskRunner.check_subtask`."""
@@ -98,6 +98,7 @@ def declared_by(run_subtask: Callable[..., Any], store: ZenStore, allowed_target
                 target_keys[target] = target_keys.get(target, frozenset()) | frozenset(mapping)
     return Declared(
         root_keys=frozenset(inspect.signature(run_subtask).parameters),
+        names={"project": get_project_name(), "task": get_task_name()},
         target_keys=target_keys,
         allowed_targets=allowed_targets,
     )
@@ -168,7 +169,9 @@ def _describe_composition_error(error: ConfigCompositionException) -> str:
     """Returns Hydra's text or, for a key that its own node does not have, ours with the nearest key."""
     cause = error.__cause__
     if not isinstance(cause, ConfigKeyError | ConfigAttributeError) or not isinstance(cause.parent_node, DictConfig):
-        return str(error).partition("\nConfig search path")[0] + (f"\n{cause}" if cause else "")
+        said = str(error).partition("\nConfig search path")[0] + (f"\n{cause}" if cause else "")
+        group = re.search(r"Could not override '([\w/]+)'", said)
+        return f"{said} What has no default is added: write `- /{group[1]}: <name>`." if group else said
     parent = str(cause.full_key).rpartition(".")[0]
     meant = nearest(str(cause.full_key), [f"{parent}.{key}" for key in map(str, cause.parent_node)])
     return f"No configuration declares the key {cause.full_key}." + (f" Did you mean {meant}?" if meant else "")

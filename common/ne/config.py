@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from omegaconf import MISSING
 
-from common.config import BaseSubtaskConfig
+from common.config import BaseSubtaskConfig, BaseTaskConfig
 from common.utils.beartype import ge, gt
 
 
@@ -54,7 +54,6 @@ def _defaults() -> list[Any]:
     return [
         "_self_",
         {"algorithm": "simple_ga"},
-        {"evaluator": MISSING},
         {"population": "actor"},
         {"population/networks": "feedforward"},
         {"logger": "wandb"},
@@ -63,13 +62,12 @@ def _defaults() -> list[Any]:
 
 
 @dataclass
-class NeuroevolutionTaskConfig:
+class NeuroevolutionTaskConfig(BaseTaskConfig):
     """The primary configuration: the groups that a task file picks from, with their defaults.
 
     Attributes:
-        defaults: One entry for each group; a task file replaces an entry by `override /<group>: <name>`.
-        config: The settings of each subtask.
+        defaults: One entry for each group that has a default; a task file replaces one by `override /<group>: <name>`,
+            and adds what has none by `/<group>: <name>`.
     """
 
     defaults: list[Any] = field(default_factory=_defaults)
-    config: Any = MISSING

@@ -19,7 +19,7 @@ from common.ne.population.networks.feedforward import FeedforwardNetworks
 from common.ne.population.networks.layered import LayeredNetworksConfig
 from common.ne.population.networks.mutation import MutationConfig
 from common.ne.population.networks.recurrent import RecurrentNetworks
-from common.store import store_loggers
+from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
@@ -35,7 +35,7 @@ ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], Any]] = {
 
 def store_configs(store: ZenStore) -> None:
     """Registers the subtask's settings, and the members of each group."""
-    store(NeuroevolutionTaskConfig(config=generate_config(NeuroevolutionSubtaskConfig)), name="config")
+    store_task(store, NeuroevolutionTaskConfig, NeuroevolutionSubtaskConfig)
     for name, (algorithm, algorithm_config) in ALGORITHMS.items():
         store(generate_config(algorithm, config=algorithm_config), group="algorithm", name=name)
     store(generate_config(ScoreGym, config=generate_config(ScoreGymConfig)), group="evaluator", name="score_gym")

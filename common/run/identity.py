@@ -29,6 +29,8 @@ IGNORED_KEYS = (
     "datamodule.config.data_dir",
     "hydra",
     "logger",
+    "project",
+    "task",
     "trainer.barebones",
     "trainer.default_root_dir",
     "trainer.enable_checkpointing",

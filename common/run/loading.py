@@ -55,6 +55,6 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun
         raise ConfigError("\n".join(problem.text for problem in problems))
     checkpoints = [folder / FOLDER_NAME / name for name in (BEST, LAST)]
     path = next((path for path in checkpoints if path.is_file()), checkpoints[-1])
-    module = instantiate(config.litmodule)()
+    module = instantiate(config.litmodule)
     module.load_state_dict(read_checkpoint(path)["state_dict"])
     return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(folder))

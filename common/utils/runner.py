@@ -4,9 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
-
 from common.errors import ConfigError
+from common.foreign.hydra import get_args_parser
 from common.utils.misc import nearest
 
 SHOWING_OPTIONS = {"help", "hydra_help", "cfg", "info", "shell_completion"}

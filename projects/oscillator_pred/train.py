@@ -1,12 +1,12 @@
 """Predicts the motion of nonlinear oscillators: `python projects/oscillator_pred/train.py task=cdam_lstm`."""
 
 from hydra_zen import ZenStore
+from torch.utils.data import DataLoader
 
-from common.dl.datamodule.store import store_datamodule
 from common.dl.litmodule.cond1d_target1d.base import BaseCond1DTarget1DLitModuleConfig
 from common.dl.litmodule.cond1d_target1d.diffusion import DiffusionLitModuleConfig
-from common.dl.litmodule.store import store_litmodule
 from common.dl.runner import DeepLearningTaskRunner
+from common.utils.hydra_zen import generate_config, generate_config_partial
 from projects.oscillator_pred.datamodule import OscillatorDataModule, OscillatorDataModuleConfig
 from projects.oscillator_pred.litmodule import OscillatorAutoregressionLitModule, OscillatorDiffusionLitModule
 
@@ -18,14 +18,27 @@ class TaskRunner(DeepLearningTaskRunner):
     def store_configs(cls, store: ZenStore) -> None:
         """Registers the project's data module and Lightning modules."""
         super().store_configs(store=store)
-        store_datamodule(store, "oscillator_pred", OscillatorDataModule, OscillatorDataModuleConfig)
-        store_litmodule(
-            store,
-            "oscillator_pred_autoregression",
-            OscillatorAutoregressionLitModule,
-            BaseCond1DTarget1DLitModuleConfig,
+        store(
+            generate_config(
+                OscillatorDataModule,
+                config=generate_config(OscillatorDataModuleConfig),
+                dataloader=generate_config_partial(DataLoader),
+            ),
+            name="oscillator_pred",
+            group="datamodule",
         )
-        store_litmodule(store, "oscillator_pred_diffusion", OscillatorDiffusionLitModule, DiffusionLitModuleConfig)
+        store(
+            generate_config(
+                OscillatorAutoregressionLitModule, config=generate_config(BaseCond1DTarget1DLitModuleConfig)
+            ),
+            name="oscillator_pred_autoregression",
+            group="litmodule",
+        )
+        store(
+            generate_config(OscillatorDiffusionLitModule, config=generate_config(DiffusionLitModuleConfig)),
+            name="oscillator_pred_diffusion",
+            group="litmodule",
+        )
 
 
 if __name__ == "__main__":

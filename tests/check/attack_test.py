@@ -11,8 +11,8 @@ import pytest
 TASK = """
     # @package _global_
     defaults:
-      - override /datamodule: classify_mnist
-      - override /litmodule: classify_mnist
+      - /datamodule: classify_mnist
+      - /litmodule: classify_mnist
       - override /logger: none
       - _self_
     config: {device: cpu}

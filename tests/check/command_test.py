@@ -7,8 +7,8 @@ import pytest
 TASK = """
     # @package _global_
     defaults:
-      - override /datamodule: classify_mnist
-      - override /litmodule: classify_mnist
+      - /datamodule: classify_mnist
+      - /litmodule: classify_mnist
       - _self_
     litmodule:
       config: {num_classes: 10}
@@ -117,9 +117,7 @@ def test_a_call_that_lacks_an_argument_is_told(cli, make_project) -> None:
 
 
 def test_a_task_that_chooses_no_data_module_is_told(cli, make_project) -> None:
-    outcome = cli(
-        "task=mine", project=make_project(mine=TASK.replace("      - override /datamodule: classify_mnist\n", ""))
-    )
+    outcome = cli("task=mine", project=make_project(mine=TASK.replace("      - /datamodule: classify_mnist\n", "")))
     assert outcome.status == 2
     assert "datamodule" in outcome.err
 

@@ -191,12 +191,12 @@ def test_settle_writes_what_was_found_into_the_node_and_nothing_else() -> None:
     config |= {"max_per_device_batch_size": None, "fixed_per_device_batch_size": None, "device": "cpu"}
     config |= {"max_per_device_num_workers": None, "fixed_per_device_num_workers": None}
     loader = {"_target_": "torch.utils.data.DataLoader", "_partial_": True}
-    node = OmegaConf.create({"_target_": "unused", "_partial_": True, "config": config, "dataloader": loader})
+    node = OmegaConf.create({"_target_": "unused", "config": config, "dataloader": loader})
     expected = OmegaConf.to_container(node)
     expected["config"]["max_per_device_batch_size"] = 17  # type: ignore[call-overload, index]
 
     def build(node: Any) -> Any:
-        return partial(Settling, instantiate(node.config), instantiate(node.dataloader))
+        return Settling(instantiate(node.config), instantiate(node.dataloader))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("common.dl.datamodule.base.instantiate", build)

@@ -329,33 +329,31 @@ def test_launcher_is_one_that_hydra_accepts(name: str, tmp_path: Path) -> None:
 
 @members("datamodule")
 def test_data_module_follows_the_settings_of_the_subtask(name: str, tmp_path: Path) -> None:
-    build = built("datamodule", name, tmp_path)
-    assert isinstance(build, partial)
-    module = build()
+    module = built("datamodule", name, tmp_path)
     assert isinstance(module, BaseDataModule)
     assert (module.config.data_dir, module.config.device, module.config.seed) == (str(tmp_path / "data"), "cpu", 7)
 
 
 @members("datamodule")
 def test_data_modules_loader_keys_are_declared(name: str, tmp_path: Path) -> None:
-    build = built("datamodule", name, tmp_path, dataloader={"drop_last": True, "pin_memory": True})
-    assert build().dataloader.keywords["drop_last"] is True
-    assert build().dataloader.keywords["pin_memory"] is True
+    module = built("datamodule", name, tmp_path, dataloader={"drop_last": True, "pin_memory": True})
+    assert module.dataloader.keywords["drop_last"] is True
+    assert module.dataloader.keywords["pin_memory"] is True
+
+
+CHOSEN = {"optimizer": "adam", "scheduler": "constant"}
 
 
 @members("litmodule")
 def test_lightning_module_is_built_from_any_network_optimiser_and_scheduler(name: str, tmp_path: Path) -> None:
     assert name in LITMODULES, f"The Lightning module {name!r} is registered: add its settings to LITMODULES."
-    network = nn.Linear(3, 2)
-    module = built("litmodule", name, tmp_path, config=LITMODULES[name])(
-        nnmodule=network,
-        optimizer=built("litmodule/optimizer", "adam", tmp_path),
-        scheduler=built("litmodule/scheduler", "constant", tmp_path),
-    )
+    network = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}
+    parts = {part: GROUPS[f"litmodule/{part}"][choice] for part, choice in CHOSEN.items()}
+    module = built("litmodule", name, tmp_path, config=LITMODULES[name], nnmodule=network, **parts)
     assert isinstance(module, BaseLitModule)
     chosen = module.configure_optimizers()
     assert isinstance(chosen["optimizer"], torch.optim.Adam)
     assert chosen["lr_scheduler"]["interval"] == "step"
     trained = [parameter for group in chosen["optimizer"].param_groups for parameter in group["params"]]
-    assert sum(map(torch.numel, trained)) == sum(map(torch.numel, network.parameters()))
+    assert sum(map(torch.numel, trained)) == sum(map(torch.numel, module.nnmodule.parameters()))
     assert math.isclose(chosen["optimizer"].param_groups[0]["lr"], 1e-3)

@@ -169,7 +169,7 @@ def accuracy_of(loaded: Any) -> tuple[str, float]:
 
 
 def nrmse_of(loaded: Any) -> tuple[str, float]:
-    datamodule = instantiate(loaded.config.datamodule)()
+    datamodule = instantiate(loaded.config.datamodule)
     datamodule.setup()
     condition, target = datamodule.datasets.test.tensors
     error = loaded.module.predict(condition).mean(dim=0) - target

@@ -1,6 +1,7 @@
 """What a generation does, for every algorithm with every network and every kind of action."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ from hydra_zen import instantiate
 
 from common.errors import ConfigError
 from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
+from common.ne.algorithm.snes import SNES, SNESConfig
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.evaluator.base import BaseEvaluator, Episodes
 from common.ne.evolution import Evolution
 from common.ne.evolve import Loop
 from common.ne.outputs.records import records_of
 from common.ne.outputs.wandb import NoRun
 from common.ne.population.actor import Actors
+from common.ne.population.networks.base import taken
 from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
 from common.run.ranks import Ranks
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
@@ -222,3 +226,135 @@ def test_minutes_of_earlier_launches_count(make, tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         NeuroevolutionSubtaskConfig(data_dir="x", output_dir="x", **settings)
+
+
+REWARDS = np.array([[1.0, 2.0, 9.0], [5.0, 5.0, 5.0], [3.0, -6.0, 0.0]])
+"""Three episodes of each of three individuals: their means are 4, 5 and −1, their best 9, 5 and 3."""
+
+
+class Known(BaseEvaluator):
+    """Gives each individual, whoever it is, the rewards on its row; each episode is one step longer than the last."""
+
+    def __init__(self, spaces: Any, rewards: np.ndarray) -> None:
+        super().__init__(SimpleNamespace(num_episodes=rewards.shape[1], start_states="shared"))
+        self._spaces, self.rewards = spaces, rewards
+
+    @property
+    def spaces(self) -> Any:
+        return self._spaces
+
+    def play(self, actors: Actors, arrays: Any, individuals: np.ndarray, seeds: np.ndarray) -> Episodes:
+        episode = np.arange(len(seeds)) % self.rewards.shape[1]
+        rewards = self.rewards[individuals % len(self.rewards), episode]
+        none = np.zeros((len(seeds), 0))
+        return Episodes(rewards, episode + 1, none, none, none)
+
+    def record(self, *arguments: Any) -> Any:
+        raise AssertionError
+
+
+@pytest.fixture
+def make_known(store, make_actors, tmp_path: Path):
+    """Returns a function that builds an evolution of three individuals whose rewards are known."""
+
+    def build(algorithm: Any, rewards: np.ndarray = REWARDS, **config: Any) -> Evolution:
+        spaces = evaluator_of("Toy-discrete-v0").spaces
+        config = {"num_validation_episodes": 30, "num_challengers": 1, "num_generations": 3, **config}
+        settings = NeuroevolutionSubtaskConfig(seed=0, data_dir="x", output_dir=str(tmp_path), **config)
+        actors = make_actors("feedforward", spaces, len(rewards))
+        return Evolution(algorithm, Known(spaces, rewards), actors, settings, Ranks())
+
+    return build
+
+
+class Listener(SimpleGA):
+    """Notes the fitness that it is told, and the champion that it is shown."""
+
+    def tell(self, fitness: np.ndarray) -> None:
+        self.told = fitness
+        super().tell(fitness)
+
+    def welcome(self, champion: Any) -> None:
+        self.shown = champion
+        super().welcome(champion)
+
+
+def test_fitness_is_the_mean_of_an_individuals_episodes(make_known) -> None:
+    algorithm = Listener(SimpleGAConfig())
+    evolution = make_known(algorithm)
+    row = evolution.advance()
+    assert algorithm.told.tolist() == [4.0, 5.0, -1.0]
+    assert row["fitness/best"] == 5.0
+    assert row["fitness/mean"] == pytest.approx(8 / 3)
+    assert row["steps/generation"] == 3 * (1 + 2 + 3)
+    assert evolution.advance()["steps/total"] == 36
+
+
+def test_the_fittest_is_the_challenger_and_becomes_champion(make_known) -> None:
+    """Alone on validation episodes, it is their first player, whose mean is 4."""
+    evolution = make_known(Listener(SimpleGAConfig()))
+    fittest = taken(evolution.actors.arrays, slice(1, 2))
+    row = evolution.advance()
+    assert row["champion/validation"] == 4.0
+    assert row["champion/generation"] == 0
+    assert same_arrays(evolution.champion.arrays, fittest)
+    assert same_arrays(evolution.algorithm.shown, fittest)
+
+
+def test_a_champion_that_wins_stays_and_another_takes_its_place_with_its_own_generation(make_known) -> None:
+    """In validation the champion plays first; rows say what first, second and third players get."""
+    evolution = make_known(SimpleGA(SimpleGAConfig()), REWARDS[[1, 0, 2]])
+    evolution.advance()
+    champion = evolution.champion.arrays
+    assert evolution.advance()["champion/generation"] == 0
+    assert same_arrays(evolution.champion.arrays, champion)
+    evolution.evaluator.rewards = REWARDS[[0, 1, 2]]
+    fittest = taken(evolution.actors.arrays, slice(1, 2))
+    evolution.algorithm.ask = lambda generation: fittest.update(taken(evolution.actors.arrays, slice(1, 2)))
+    row = evolution.advance()
+    assert (row["champion/validation"], row["champion/generation"]) == (5.0, 2)
+    assert same_arrays(evolution.champion.arrays, fittest)
+
+
+def test_the_champion_returns_to_the_population_as_its_first_elite(make_known) -> None:
+    """The fittest of the second generation is another: the champion lives on before it all the same."""
+    evolution = make_known(SimpleGA(SimpleGAConfig(num_elites=1)), REWARDS[[1, 0, 2]])
+    evolution.advance()
+    champion = evolution.champion.arrays
+    evolution.evaluator.play = lambda *given: replaced(Known.play(evolution.evaluator, *given), len(given[2]))
+    evolution.advance()
+    assert same_arrays(evolution.champion.arrays, champion)
+    assert same_arrays(taken(evolution.actors.arrays, slice(0, 1)), champion)
+
+
+def replaced(episodes: Episodes, num: int) -> Episodes:
+    """Makes the last of nine episodes' individuals the fittest; leaves validation as it is."""
+    if num == 9:
+        episodes.rewards[6:] = 100.0
+    return episodes
+
+
+def test_without_elites_the_champion_does_not_return(make_known) -> None:
+    evolution = make_known(SimpleGA(SimpleGAConfig(num_elites=0)))
+    evolution.advance()
+    champion = evolution.champion.arrays["parameters"]
+    evolution.algorithm.ask(1)
+    assert not (evolution.actors.arrays["parameters"] == champion).all(axis=1).any()
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_the_mean_of_the_distribution_plays_for_the_title(make_known, best: int) -> None:
+    """The second player of the first validation, after the only challenger."""
+    evolution = make_known(SNES(SNESConfig()), np.array([[float(best == 0)], [float(best == 1)], [-1.0]]))
+    evolution.algorithm.ask(0)
+    challenger = evolution.actors.parameters[best].copy()
+    evolution.advance()
+    expected = challenger if best == 0 else evolution.algorithm.mean
+    np.testing.assert_array_equal(evolution.champion.arrays["parameters"][0], expected)
+
+
+def test_nan_wins_no_title(make_known) -> None:
+    evolution = make_known(SimpleGA(SimpleGAConfig()), np.array([[1.0], [np.nan], [0.0]]), num_challengers=2)
+    first = taken(evolution.actors.arrays, slice(0, 1))
+    evolution.advance()
+    assert same_arrays(evolution.champion.arrays, first)

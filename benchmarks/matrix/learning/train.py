@@ -1,12 +1,12 @@
 """Trains the matrix's classifier: `python benchmarks/matrix/learning/train.py task=classify`."""
 
 from hydra_zen import ZenStore
+from torch.utils.data import DataLoader
 
 from benchmarks.matrix.learning.datamodule import LearningDataModule, LearningDataModuleConfig
 from benchmarks.matrix.learning.litmodule import LearningLitModule, LearningLitModuleConfig
-from common.dl.datamodule.store import store_datamodule
-from common.dl.litmodule.store import store_litmodule
 from common.dl.runner import DeepLearningTaskRunner
+from common.utils.hydra_zen import generate_config, generate_config_partial
 
 
 class TaskRunner(DeepLearningTaskRunner):
@@ -16,8 +16,20 @@ class TaskRunner(DeepLearningTaskRunner):
     def store_configs(cls, store: ZenStore) -> None:
         """Registers the project's data module and Lightning module."""
         super().store_configs(store=store)
-        store_datamodule(store, "learning", LearningDataModule, LearningDataModuleConfig)
-        store_litmodule(store, "learning", LearningLitModule, LearningLitModuleConfig)
+        store(
+            generate_config(
+                LearningDataModule,
+                config=generate_config(LearningDataModuleConfig),
+                dataloader=generate_config_partial(DataLoader),
+            ),
+            name="learning",
+            group="datamodule",
+        )
+        store(
+            generate_config(LearningLitModule, config=generate_config(LearningLitModuleConfig)),
+            name="learning",
+            group="litmodule",
+        )
 
 
 if __name__ == "__main__":

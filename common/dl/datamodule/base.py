@@ -15,7 +15,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from common.config import Device
+from common.config import Device, is_link, linked
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.datamodule.own_loader import own_sampler
 from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
@@ -34,9 +34,9 @@ class BaseDataModuleConfig:
     """Configures a data module.
 
     Attributes:
-        data_dir: Where the data lies, or is downloaded to.
-        device: `cpu` or `gpu`.
-        seed: Fixes the split of the data and the order of batches.
+        data_dir: Where the data lies, or is downloaded to; by default the subtask's.
+        device: By default the subtask's; `cpu` where there is none, as in a notebook.
+        seed: Fixes the split of the data and the order of batches; by default the subtask's, 0 where there is none.
         max_per_device_batch_size: Upper bound when the batch size is chosen automatically; null sets none.
         fixed_per_device_batch_size: The batch size; null chooses one automatically.
         max_per_device_num_workers: Upper bound when the number of data-loading workers is chosen automatically; null
@@ -44,13 +44,24 @@ class BaseDataModuleConfig:
         fixed_per_device_num_workers: The number of workers, 0 for none; null chooses one automatically.
     """
 
-    data_dir: Annotated[str, not_empty()]
-    device: Device = "cpu"
-    seed: Annotated[int, ge(0)] = 0
+    data_dir: Annotated[str, not_empty()] = linked("config.data_dir")
+    device: Device = linked("config.device")
+    seed: Annotated[int, ge(0)] = linked("config.seed")
     max_per_device_batch_size: Annotated[int, ge(1)] | None = None
     fixed_per_device_batch_size: Annotated[int, ge(1)] | None = None
     max_per_device_num_workers: Annotated[int, ge(0)] | None = None
     fixed_per_device_num_workers: Annotated[int, ge(0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Takes the place of the subtask where there is none.
+
+        Raises:
+            ValueError: nothing says where the data lies.
+        """
+        if is_link(self.data_dir):
+            raise ValueError("data_dir is not given, and there is no run to take it from: give data_dir=<a folder>.")
+        self.device = "cpu" if is_link(self.device) else self.device
+        self.seed = 0 if is_link(self.seed) else self.seed
 
 
 @dataclass
@@ -113,7 +124,7 @@ class BaseDataModule(LightningDataModule, ABC):
         Returns:
             What is known of the data, its fingerprint included; part of the run's identity.
         """
-        datamodule: BaseDataModule = instantiate(node)()
+        datamodule: BaseDataModule = instantiate(node)
         datamodule.prepare_data()
         for config_field in fields(datamodule.config):
             found = getattr(datamodule.config, config_field.name)
@@ -143,7 +154,12 @@ class BaseDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def setup(self, stage: str | None = None) -> None:
-        """Fills `self.datasets`."""
+        """Fills `self.datasets`, if need be for `stage == "fit"` alone."""
+
+    def fill(self) -> None:
+        """Fills the datasets as for training, where Lightning has asked for another stage and got nothing."""
+        if self.datasets.train is None:
+            self.setup("fit")
 
     def example_batch(self) -> Any:
         """Returns a small batch of the shapes and types that the network will get, made up without reading any data.

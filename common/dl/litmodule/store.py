@@ -1,12 +1,11 @@
-"""Registers optimisers, schedulers and networks, and helps a project to register its Lightning module."""
+"""Registers optimisers, schedulers and networks."""
 
 from hydra_zen import ZenStore
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import ConstantLR, LinearLR
 
 from common.dl.litmodule._nnmodule.store import store_configs as store_nnmodule_configs
-from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
-from common.utils.hydra_zen import generate_config, generate_config_partial
+from common.utils.hydra_zen import generate_config_partial
 
 
 def store_configs(store: ZenStore) -> None:
@@ -20,17 +19,3 @@ def store_configs(store: ZenStore) -> None:
         name="linear_warmup",
     )
     store_nnmodule_configs(store)
-
-
-def store_litmodule(
-    store: ZenStore, name: str, litmodule: type[BaseLitModule], config: type[BaseLitModuleConfig]
-) -> None:
-    """Registers a project's Lightning module.
-
-    Args:
-        store: Where to register it.
-        name: Its name in the group `litmodule`, usually the project's.
-        litmodule: The class.
-        config: The class's configuration.
-    """
-    store(generate_config_partial(litmodule, config=generate_config(config)), group="litmodule", name=name)

@@ -1,10 +1,10 @@
-"""The Lightning logger behind which `metrics.csv` is written."""
+"""The Lightning logger behind which `metrics.csv` is written, and the one that writes nothing besides."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.loggers.logger import DummyLogger, Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from common.run.metrics import MetricsFile
@@ -52,3 +52,14 @@ class MetricsFileLogger(Logger):
     def finalize(self, status: str) -> None:
         """Closes the file."""
         self.file.close()
+
+
+class NoLogger(DummyLogger):
+    """Logs nowhere beside `metrics.csv`.
+
+    Args:
+        **settings: Those of the logger that it stands for, which have no effect.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.distributed
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
@@ -91,6 +90,7 @@ class Preparation(Callback):
         if self.is_done or not isinstance(pl_module, BaseLitModule) or not isinstance(datamodule, BaseDataModule):
             return
         self.is_done = True
+        datamodule.fill()
         set_batch_size_and_num_workers(pl_module, datamodule, trainer.strategy.root_device)
         if self.config.compile:
             compile_network(pl_module, datamodule, trainer.strategy.root_device)
@@ -139,7 +139,7 @@ def _choose_num_workers(litmodule: BaseLitModule, datamodule: BaseDataModule, de
 
 
 def _max_over_ranks(value: int) -> int:
-    if not _distributed_is_initialized():
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from common.errors import ConfigError, RunStoppedError
+from common.foreign.submitit import make_sbatch_string
 from common.launch.point import Point
 from common.launch.ranks import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.resources import SlurmResources
@@ -94,8 +95,6 @@ def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResou
 
 def script_of(place: Path, num_points: int, name: str, resources: SlurmResources) -> str:
     """Returns the script of a submission, made by submitit: a task for each rank of a point."""
-    from submitit.slurm.slurm import _make_sbatch_string  # It has no public way to add what follows the command.
-
     tasks_per_node = max(resources.tasks_per_node, resources.gpus_per_node or 0)
     num_tasks = resources.nodes * tasks_per_node
     port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
@@ -106,7 +105,7 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         "signal": f"USR2@{resources.signal_delay_s}",
         **resources.additional_parameters,
     }
-    text: str = _make_sbatch_string(
+    text = make_sbatch_string(
         command=f'sh "{place}/command_{number}.sh"',
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from common.errors import ConfigError
+from common.foreign import cmaes
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.gaussian import check_population_size
 from common.ne.algorithm.shaping import without_nan
@@ -26,9 +26,6 @@ from common.utils.beartype import gt, shape_checked
 
 MAX_PARAMETERS = 1000
 """Parameters for which a generation takes about a second; the time grows with their cube."""
-
-ARRAYS = ("_mean", "_C", "_p_sigma", "_pc")
-"""The package's names for what evolves beside the step size and the generation: mean, covariance, evolution paths."""
 
 
 @dataclass
@@ -64,8 +61,8 @@ class CMAES(BaseAlgorithm):
         """See `BaseAlgorithm`."""
         noise = generator(self.seed, generation, "sampling").standard_normal((self.population.size, self.cma.dim))
         with self.threads.limit(limits=1):
-            basis, scales = self.cma._eigen_decomposition()
-            self.population.parameters = self.cma.mean + self.cma._sigma * ((noise * scales) @ basis.T)
+            basis, scales = cmaes.directions(self.cma)
+            self.population.parameters = self.cma.mean + cmaes.step_size(self.cma) * ((noise * scales) @ basis.T)
 
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
@@ -81,22 +78,16 @@ class CMAES(BaseAlgorithm):
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """See `BaseAlgorithm`; complete between `tell` and the next `ask`.
-
-        The package would pickle less: half of a covariance that rounding has left not quite symmetric.
-        """
-        arrays = {name: torch.from_numpy(getattr(self.cma, name).copy()) for name in ARRAYS}
-        return {**arrays, "_sigma": float(self.cma._sigma), "_g": self.cma.generation}
+        """See `BaseAlgorithm`; complete between `tell` and the next `ask`."""
+        return cmaes.get_state(self.cma)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `BaseAlgorithm`."""
-        for name, value in state.items():
-            setattr(self.cma, name, value.numpy().copy() if name in ARRAYS else value)
-        self.cma._B = self.cma._D = None  # Derived from the covariance when they are needed.
+        cmaes.set_state(self.cma, state)
 
     def metrics(self) -> dict[str, float]:
         """Returns the step size."""
-        return {"sigma": float(self.cma._sigma)}
+        return {"sigma": cmaes.step_size(self.cma)}
 
 
 def _imported(package: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.utils.light_imports import HIDDEN_PACKAGES, hidden
+from common.foreign.torchmetrics import HIDDEN_PACKAGES, hidden
 
 NEUROEVOLUTION = ("numba", "pygame", "cmaes", "envpool", "Box2D", "common.ne")
 """What a deep-learning run has no use for."""
@@ -18,7 +18,6 @@ FORBIDDEN = (
     "torch._dynamo.eval_frame",
     "sklearn",
     "tensorboard",
-    "rich",
     "diffusers",
 )
 
@@ -29,7 +28,7 @@ def everything_installed(tmp_path: Path) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
-    for name in (*HIDDEN_PACKAGES, *NEUROEVOLUTION, "sklearn", "tensorboard", "rich", "diffusers"):
+    for name in (*HIDDEN_PACKAGES, *NEUROEVOLUTION, "sklearn", "tensorboard", "diffusers"):
         try:
             version(name)
         except PackageNotFoundError:
