@@ -19,6 +19,7 @@ from common.config import CONTINUE
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.continuable import reason_against
+from common.dl.generators import generators_in, get_state, set_state
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
 from common.dl.ranks import any_rank, gather
@@ -71,6 +72,7 @@ class Checkpointer(Callback):
         self.is_saved = True
         self.saved_at_s = time.monotonic()
         self.boundary: dict[str, Any] = {}
+        self.generators: list[Any] = []
         self.to_restore: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -87,11 +89,14 @@ class Checkpointer(Callback):
     def before_first_batch(self, trainer: Trainer) -> None:
         """Restores what must not be touched between loading and the first batch."""
         module = trainer.lightning_module
+        self.generators = generators_in(module, trainer.datamodule)  # type: ignore[attr-defined]
         if self.to_restore is not None:
             own = self.to_restore["ranks"][trainer.global_rank]
             set_module_states(module, own["module_states"])
             set_logged(trainer, own["logged"])
             set_random_states(own["random_states"])
+            for generator, state in zip(self.generators, own["generators"], strict=True):
+                set_state(generator, state)
             trainer.accumulate_grad_batches = self.to_restore["accumulate_grad_batches"]
             trainer.should_stop |= self.to_restore["has_stopped_early"]
             _forward_wandb(trainer, self.to_restore["wandb_step"])
@@ -103,6 +108,7 @@ class Checkpointer(Callback):
         """Notes where a run could continue; saves if it is time, and leaves if any rank was asked to."""
         self.boundary = {
             "random_states": get_random_states(),
+            "generators": [get_state(generator) for generator in self.generators],
             "logged": get_logged(trainer),
             "metrics_file": self.metrics_file.state_dict(),
             "is_last_batch": is_last_batch(trainer),
@@ -166,6 +172,7 @@ class Checkpointer(Callback):
                 trainer,
                 {
                     "random_states": as_plain_values(self.boundary["random_states"]),
+                    "generators": self.boundary["generators"],
                     "logged": self.boundary["logged"],
                     "module_states": get_module_states(pl_module, with_gradients=is_accumulating(trainer)),
                 },

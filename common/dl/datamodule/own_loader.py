@@ -4,25 +4,20 @@ What such a loader does is unknown, so that a run that continues within an epoch
 beginning, with the same random numbers, and leaves out what the network has seen.
 """
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 
 from common.dl.datamodule.sampler import EpochBatchSampler, order_seed
 from common.dl.datamodule.workers import start_worker
+from common.dl.generators import generators_in, reseed
 from common.dl.random_states import RandomStream
 from common.foreign.pytorch_lightning import combined, served_epoch, tell_epoch
-
-MAX_DEPTH = 4
-"""How far from a loader its generators are looked for: loader, batch sampler, sampler, what that holds."""
 
 
 def replay(trainer: Trainer, request: Callable[[], Any]) -> Any:
@@ -69,8 +64,7 @@ class ReplayedLoader(CombinedLoader):
         seed = order_seed(self._datamodule.config.seed, epoch)
         self._stream = RandomStream(seed)
         self.reset()  # Workers that live on would go on with the random states of the epoch before.
-        for index, generator in enumerate(_generators(self.flattened)):
-            _reseed(generator, order_seed(seed, index))
+        reseed(generators_in(self.flattened), seed)
         with self._stream:
             for loader in self.flattened:
                 tell_epoch(loader, epoch)
@@ -93,26 +87,3 @@ def _prepare(loader: Any) -> None:
         sampler.start = {"epoch": 0, "batch": 0}
     if isinstance(loader, DataLoader) and loader.num_workers:
         loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
-
-
-def _generators(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
-    """Yields the random generators that a loader and its samplers hold, each once, in a fixed order."""
-    if isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random):
-        yield value
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from _generators(entry, depth)
-    elif depth and not isinstance(value, torch.Tensor) and hasattr(value, "__dict__"):
-        for entry in vars(value).values():
-            yield from _generators(entry, depth - 1)
-
-
-def _reseed(generator: Any, seed: int) -> None:
-    if isinstance(generator, torch.Generator):
-        generator.manual_seed(seed)
-    elif isinstance(generator, random.Random):
-        generator.seed(seed)
-    elif isinstance(generator, np.random.RandomState):
-        generator.seed(seed % 2**32)
-    else:
-        generator.bit_generator.state = type(generator.bit_generator)(seed).state

@@ -39,18 +39,34 @@ from common.errors import RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, last_checkpoint, read_checkpoint
 from common.run.metrics import read_metrics
-
-NUM_INPUTS, NUM_CLASSES = 4, 3
+from tests.dl.conftest import NUM_CLASSES, NUM_INPUTS, MapStyle
 
 GAPS = [int(gap) for gap in os.environ.get("GAPS", "1 3 2 4").split()]
 """After how many batches the launches are stopped, in turn. `GAPS=1` stops after each batch."""
 
 
-class Witness(Callback):
-    """Takes down what happens, and what callbacks see then; asks for a stop after the n-th batch of a process."""
+class Crash(BaseException):
+    """Ends a process at once, as far as anything that could be saved is concerned."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
+
+def terminate() -> None:
+    stop._received.append(stop.signal.SIGTERM)
+
+
+def fail() -> None:
+    raise ValueError("a mistake in somebody's code")
+
+
+def crash() -> None:
+    raise Crash
+
+
+class Witness(Callback):
+    """Takes down what happens, and what callbacks see then; ends the n-th batch of a process as it is told."""
+
+    def __init__(self, stop_after: int | None, end: Callable[[], None]) -> None:
         self.stop_after = stop_after
+        self.end = end
         self.seen: list[Any] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,7 +82,7 @@ class Witness(Callback):
         if self.stop_after is not None:
             self.stop_after -= 1
             if self.stop_after == 0:
-                stop._received.append(stop.signal.SIGTERM)
+                self.end()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -368,6 +384,51 @@ CONFIGURATIONS |= {
 }
 
 
+class Noisy(Classifier):
+    """Draws from generators of its own, of each kind."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sources = {"numpy": [np.random.default_rng(1), np.random.RandomState(2)], "python": random.Random(3)}
+        self.nnmodule.generator = torch.Generator().manual_seed(4)
+
+    def step(self, batch: Any, batch_idx: int) -> Any:
+        first, second = self.sources["numpy"]
+        noise = first.normal() + second.normal() + self.sources["python"].gauss(0, 1)
+        noise += torch.rand(1, generator=self.nnmodule.generator).item()
+        return super().step((batch[0] + noise, batch[1]), batch_idx)
+
+
+class Augmented(MapStyle):
+    """Draws from a generator of its own."""
+
+    def __init__(self, *tensors: torch.Tensor) -> None:
+        super().__init__(*tensors)
+        self.generator = np.random.default_rng(1)
+
+    def __getitem__(self, index: int) -> Any:
+        inputs, labels = super().__getitem__(index)
+        return inputs + float(self.generator.normal()), labels
+
+
+def augmented(make: Callable[..., Any], **settings: Any) -> Any:
+    module = make(map_style=True, **settings)
+    for split in ("train", "val", "test"):
+        setattr(module.datasets, split, Augmented(*getattr(module.datasets, split).tensors))
+    return module
+
+
+CONFIGURATIONS |= {
+    "own generators": {"module": Noisy},
+    "own generators of the data": {"datamodule": augmented, "data": {"fixed_per_device_num_workers": 0}},
+    "own generators in workers": {
+        "datamodule": augmented,
+        "data": {"fixed_per_device_num_workers": 1},
+        "trainer": {"max_epochs": 2},
+    },
+}
+
+
 class Session:
     """Trains in a folder, in one launch or several."""
 
@@ -379,7 +440,7 @@ class Session:
         self.end: list[Any] = []
         folder.mkdir()
 
-    def launch(self, stop_after: int | None = None) -> bool:
+    def launch(self, stop_after: int | None = None, end: Callable[[], None] = terminate) -> bool:
         """Trains from the last checkpoint; returns whether it came to the end."""
         given = self.configuration
         seed_everything(3)
@@ -398,7 +459,8 @@ class Session:
             output_dir=str(self.folder), data_dir=str(self.folder), **given.get("config", {})
         )
         module.on_bad_loss = config.on_bad_loss
-        witness = Witness(stop_after)
+        self.data = data
+        witness = Witness(stop_after, end)
         start = last_checkpoint(self.folder)
         settings = {
             "default_root_dir": str(self.folder),
@@ -417,7 +479,7 @@ class Session:
         trainer.precision_plugin.convert_module(module)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-        except RunStoppedError:
+        except (RunStoppedError, ValueError, Crash):
             return False
         finally:
             stop._received.clear()
@@ -475,3 +537,124 @@ def test_a_training_that_is_stopped_again_and_again_equals_one_in_peace(
         num_launches += 1
     assert num_launches > 2
     assert_same(troubled.facts(), peaceful.facts())
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize("end", [fail, crash], ids=lambda end: end.__name__)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accumulation, validation within the epoch",
+        "means over the epoch",
+        "several schedulers",
+        "by hand, two optimisers",
+        "own loader, lazy",
+        "steps",
+    ],
+)
+def test_a_training_that_fails_again_and_again_equals_one_in_peace(
+    session: Callable[..., Session], name: str, end: Callable[[], None]
+) -> None:
+    peaceful, troubled = session("peaceful", CONFIGURATIONS[name]), session("troubled", CONFIGURATIONS[name])
+    assert peaceful.launch()
+    num_failures = 0
+    while not troubled.launch(stop_after=8, end=end):  # More than an epoch has, and not a multiple.
+        num_failures += 1
+    assert num_failures
+    facts = [one.facts() | {"seen": []} for one in (troubled, peaceful)]  # Some batches are seen twice.
+    assert_same(*facts)
+
+
+@pytest.mark.parametrize(
+    "name", ["as shipped", "accumulation, validation within the epoch", "early stopping not before"]
+)
+def test_the_best_network_is_the_one_that_was_validated(session: Callable[..., Session], name: str) -> None:
+    run = session("run", CONFIGURATIONS[name])
+    assert run.launch()
+    state = read_checkpoint(run.folder / FOLDER_NAME / BEST)["state_dict"]
+    inputs, labels = run.data.datasets.val.tensors
+    layers = {key.removeprefix("nnmodule."): value for key, value in state.items()}
+    hidden = inputs @ layers["0.weight"].T + layers["0.bias"]
+    scale = layers["1.weight"] / (layers["1.running_var"] + 1e-5).sqrt()
+    hidden = (hidden - layers["1.running_mean"]) * scale + layers["1.bias"]
+    logits = hidden @ layers["3.weight"].T + layers["3.bias"]
+    loss = (logits.logsumexp(1) - logits[range(len(labels)), labels]).mean().item()
+    series = [row["val/loss"] for row in read_metrics(run.folder) if "val/loss" in row]
+    assert len(series) > 3
+    assert loss == pytest.approx(min(series), rel=1e-5)
+    assert (
+        series[-1] == run.end[2]["val/loss"] == pytest.approx(min(series), rel=1e-6)
+    )  # What was validated at the end.
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "epoch"),
+    [("steps, in mid-epoch", 7, 2), ("as shipped", 18, 3), ("early stopping within the epoch", 6, 1)],
+)
+def test_a_training_that_was_cut_off_in_its_evaluation_counts_as_before(
+    session: Callable[..., Session], name: str, step: int, epoch: int
+) -> None:
+    run = session("run", CONFIGURATIONS[name])
+    assert run.launch()
+    before = run.facts() | {"seen": []}
+    assert run.launch()
+    assert_same(run.facts() | {"seen": []}, before)
+    for row in read_metrics(run.folder)[-2:]:
+        assert (row["step"], row["epoch"]) == (step, epoch)
+
+
+def test_a_larger_budget_of_steps_equals_a_straight_run(session: Callable[..., Session]) -> None:
+    straight, extended = (session(name, {"trainer": {"max_steps": 11}, "module": LogsMeans}) for name in ("one", "two"))
+    assert straight.launch()
+    extended.configuration = {"trainer": {"max_steps": 8}, "module": LogsMeans}
+    assert extended.launch()
+    extended.configuration = straight.configuration
+    assert extended.launch()
+    assert_same(extended.facts() | {"seen": []}, straight.facts() | {"seen": []})
+
+
+class RunsOut(Timer):
+    """Is out of time after a number of steps."""
+
+    def __init__(self, num_steps: int) -> None:
+        super().__init__("00:01:00:00")
+        self.num_steps = num_steps
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.global_step == self.num_steps:
+            self._duration = 0
+        super().on_train_batch_end(trainer, *args, **kwargs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_training_that_was_out_of_time_goes_on_with_more(session: Callable[..., Session]) -> None:
+    straight = session("straight", {"callbacks": lambda: [RunsOut(99)]})
+    extended = session("extended", {"callbacks": lambda: [RunsOut(8)]})
+    assert straight.launch()
+    assert extended.launch()
+    assert extended.end[0] == 8
+    extended.configuration = straight.configuration
+    assert extended.launch()
+    assert extended.end[0] == 18
+    for part in ("state_dict", "optimizer_states"):  # It was also validated when its time was over.
+        assert_same(extended.facts()[LAST][part], straight.facts()[LAST][part])
+
+
+def test_nothing_is_saved_on_an_error_of_one_of_several_ranks(
+    session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_as_one_of_two() -> None:
+        monkeypatch.setattr(Trainer, "world_size", property(lambda self: 2))
+        fail()
+
+    class Fails(Classifier):
+        def step(self, batch: Any, batch_idx: int) -> Any:
+            if self.stage == "train" and self.curr_train_step == 9:
+                fail_as_one_of_two()
+            return super().step(batch, batch_idx)
+
+    run = session("run", {"module": Fails})
+    assert not run.launch()
+    assert read_checkpoint(run.folder / FOLDER_NAME / LAST)["global_step"] == 6  # Of the epoch before.
