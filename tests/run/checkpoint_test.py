@@ -32,11 +32,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_new", [True, False], ids=["once", "twice"])
 def test_a_second_name_leaves_no_third(tmp_path: Path, is_new: bool) -> None:
     """A launch that continues gives the name again, in case that the one before could not."""
-    write_checkpoint(tmp_path / "last.ckpt", {"step": 3})
+    last, best = tmp_path / "lightning" / "last.ckpt", tmp_path / "lightning" / "best.ckpt"
+    write_checkpoint(last, {"step": 3})
     for _ in range(1 if is_new else 2):
-        link(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
-    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", "best.ckpt"}
-    assert (tmp_path / "best.ckpt").samefile(tmp_path / "last.ckpt")
+        link(last, best)
+    assert {path.name for path in last.parent.iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert best.samefile(last)
 
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:
