@@ -9,10 +9,10 @@
     python benchmarks/chaos.py --matrix 200 --seed 1     # configurations instead of tasks: benchmarks/matrix
     python benchmarks/chaos.py --repeat learning --interruptions SIGTERM@train:5 --overrides trainer.max_epochs=2
 
-Each interrupted run is killed one to three times, by SIGKILL, SIGTERM, SIGINT or SIGUSR2: at a random moment, while it starts,
-trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
-process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the parameters
-and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
+Each interrupted run is killed one to three times, by SIGKILL, SIGTERM, SIGINT or SIGUSR2: at a random moment, while it
+starts, trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all.
+Every process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the
+parameters and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
 `config.save_every_n_minutes` of work, or one step after a signal that can be caught.
 """
 
