@@ -6,17 +6,17 @@
     python benchmarks/chaos.py --project oscillator_pred --tasks dit --overrides trainer.max_epochs=2
     python benchmarks/chaos.py --project ne_control_score --tasks cartpole cartpole_dynamic pendulum --runs 7 \
         --overrides config.target_fitness=null
+    python benchmarks/chaos.py --matrix 200 --seed 1     # configurations instead of tasks: benchmarks/matrix
+    python benchmarks/chaos.py --repeat learning --interruptions SIGTERM@train:5 --overrides trainer.max_epochs=2
 
-Each interrupted run is killed one to three times, by SIGKILL, SIGTERM or SIGUSR2: at a random moment, while it starts,
-trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all. Every
-process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the parameters
-and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
+Each interrupted run is killed one to three times, by SIGKILL, SIGTERM, SIGINT or SIGUSR2: at a random moment, while it
+starts, trains or validates, or while it writes a checkpoint. On several ranks SIGKILL hits either one of them or all.
+Every process must then be gone within 30 seconds. In the end there must be one folder and one W&B run, with the
+parameters and the metrics of the run that was left in peace, to the last bit; and no launch may have repeated more than
 `config.save_every_n_minutes` of work, or one step after a signal that can be caught.
 """
 
 import argparse
-import csv
-import json
 import os
 import random
 import signal
@@ -30,18 +30,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NEUROEVOLUTION = ("ne_control_score",)
-"""Projects whose steps are generations."""
+sys.path.insert(0, str(REPOSITORY))
 
-NEUROEVOLUTION_STATE = ("generation", "num_steps", "algorithm", "population", "champion")
-"""What a checkpoint of theirs holds that must be the same."""
+from benchmarks.killed_runs import (  # noqa: E402  # Found by the line before, from wherever this is started.
+    NEUROEVOLUTION,
+    Task,
+    differences,
+    folders_of,
+    has_logged,
+    is_finished,
+    is_step,
+    phase_of,
+    read_rows,
+)
 
-SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2)
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 MOMENTS = ("any", "start-up", "training", "validation", "checkpoint")
 """When a run is killed: the first two after a random time, the others when a random part of the metrics is written."""
 
 STOPPED_STATUS = 75
 FAILED_STATUS = 1
+INTERRUPTED_STATUS = 130
 MAX_LAUNCHES = 12
 SAVE_EVERY_S = 3.0
 SLACK_S = 3.0
@@ -71,23 +80,6 @@ class Outcome:
     num_repeated_steps: int = 0
     repeated_s: float = 0.0
     gone_after_s: float = 0.0
-
-
-@dataclass
-class Task:
-    """What is run.
-
-    Attributes:
-        name: A task of the project.
-        overrides: Settings that every launch is given.
-        num_ranks: Processes of each launch.
-        project: A folder below projects/.
-    """
-
-    name: str
-    overrides: tuple[str, ...]
-    num_ranks: int = 1
-    project: str = "classify_mnist"
 
 
 @dataclass
@@ -123,7 +115,6 @@ def main() -> int:
 
 def _run_matrix(arguments: argparse.Namespace) -> int:
     """Tries configurations; returns 1 if any was neither identical nor refused."""
-    sys.path.insert(0, str(REPOSITORY))
     from benchmarks.matrix.draw import Configuration
     from benchmarks.matrix.matrix import table, try_again, try_matrix
 
@@ -193,7 +184,7 @@ def launch(task: Task, root: Path) -> subprocess.Popen[bytes]:
     """Starts the command, always the same for a task, with its own root of outputs and its own process group."""
     command = [sys.executable, str(REPOSITORY / "projects" / task.project / "train.py"), f"task={task.name}"]
     if task.project not in NEUROEVOLUTION:
-        command += ["trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1"]
+        command += ["trainer.log_every_n_steps=1"]
     command += [f"config.save_every_n_minutes={SAVE_EVERY_S / 60}", f"hydra.launcher.tasks_per_node={task.num_ranks}"]
     root.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "AI_RESEARCH_PATH": str(root), "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
@@ -239,7 +230,8 @@ def kill(
         os.kill(victim, number)
     process.wait()
     note_repeated_work(task, root, number, launched_at_s, outcome)
-    return {STOPPED_STATUS, -number} | ({FAILED_STATUS, -signal.SIGABRT} if is_one else set())
+    in_start_up = {INTERRUPTED_STATUS} if number == signal.SIGINT else set()
+    return {STOPPED_STATUS, -number} | in_start_up | ({FAILED_STATUS, -signal.SIGABRT} if is_one else set())
 
 
 def processes_of(process: subprocess.Popen[bytes]) -> list[int]:
@@ -298,84 +290,6 @@ def note_repeated_work(task: Task, root: Path, number: signal.Signals, launched_
                 outcome.problems.append(f"{len(times_s)} steps lost to {number.name}")
 
 
-def has_logged(task: Task, root: Path, num_rows: float, launched_at_s: float) -> bool:
-    """Returns whether a run has as many rows of metrics, the last of them from this launch."""
-    rows = [row for folder in folders_of(task, root) for row in read_rows(folder)]
-    return len(rows) > num_rows and float(rows[-1]["time"] or 0) > launched_at_s
-
-
-def is_step(row: dict[str, str]) -> bool:
-    """Returns whether a row of metrics is that of an optimiser step or a generation."""
-    return bool(row.get("train/loss") or row.get("fitness/best"))
-
-
-def phase_of(task: Task, root: Path) -> str:
-    """Returns what a run was doing, as far as its folder tells."""
-    folders = folders_of(task, root)
-    if not folders or not (folders[0] / "metrics.csv").is_file():
-        return "start-up"
-    if list(folders[0].glob("lightning/.*.tmp")):
-        return "a checkpoint's writing"
-    rows = read_rows(folders[0])
-    if not rows:
-        return "training"
-    if rows[-1].get("test/loss") or rows[-1].get("champion/test"):
-        return "evaluation"
-    if task.project in NEUROEVOLUTION:
-        return "training"
-    epochs = [row["epoch"] for row in rows if row.get("train/loss")]
-    num_steps = epochs.count(epochs[0]) if epochs else 0
-    is_epoch_over = len(set(epochs)) > 1 and epochs.count(epochs[-1]) == num_steps
-    return "validation" if is_epoch_over and not rows[-1].get("val/loss") else "training"
-
-
-def differences(task: Task, root: Path, peaceful: Path) -> list[str]:
-    """Returns how a run's folder differs from the undisturbed one's."""
-    folders = folders_of(task, root)
-    if len(folders) != 1:
-        return [f"{len(folders)} folders: {', '.join(folder.name for folder in folders)}"]
-    problems = []
-    if [_timeless(row) for row in read_rows(folders[0])] != [_timeless(row) for row in read_rows(peaceful)]:
-        problems.append("metrics.csv differs")
-    names = ("last.ckpt",) if task.project in NEUROEVOLUTION else ("last.ckpt", "best.ckpt")
-    problems += [f"{name} differs" for name in names if not same_parameters(folders[0], peaceful, name)]
-    ids = {path.name.rpartition("-run-")[2].split("-", 1)[1] for path in folders[0].glob("wandb/offline-run-*")}
-    if len(ids) > 1:
-        problems.append(f"{len(ids)} W&B runs")
-    status = json.loads((folders[0] / "provenance.json").read_text())["status"]
-    return problems if status == "finished" else [*problems, f"status {status}"]
-
-
-def same_parameters(folder: Path, peaceful: Path, name: str) -> bool:
-    """Returns whether two runs' checkpoints hold bit-identical parameters and states of optimiser or algorithm."""
-    import torch
-
-    ours, theirs = (
-        torch.load(path / "lightning" / name, map_location="cpu", weights_only=True) for path in (folder, peaceful)
-    )
-    keys = [key for key in ("state_dict", "optimizer_states", *NEUROEVOLUTION_STATE) if key in theirs]
-    return all(_same(ours[key], theirs[key]) for key in keys)
-
-
-def folders_of(task: Task, root: Path) -> list[Path]:
-    """Returns the run folders of a task."""
-    return sorted(path for path in (root / "data" / task.project / task.name).glob("[!.]*") if path.is_dir())
-
-
-def is_finished(task: Task, root: Path) -> bool:
-    """Returns whether a run has recorded its end."""
-    records = [folder / "provenance.json" for folder in folders_of(task, root)]
-    return any(record.is_file() and json.loads(record.read_text())["status"] == "finished" for record in records)
-
-
-def read_rows(folder: Path) -> list[dict[str, str]]:
-    """Returns the rows of a run's metrics.csv as text."""
-    if not (folder / "metrics.csv").is_file():
-        return []
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def report(task: Task, outcomes: list[Outcome]) -> int:
     """Prints a task's outcomes; returns how many were not as they should be."""
     bad = [outcome for outcome in outcomes if outcome.problems]
@@ -390,22 +304,6 @@ def report(task: Task, outcomes: list[Outcome]) -> int:
     )
     print(f"  all processes gone at most {max(outcome.gone_after_s for outcome in outcomes):.1f} s after the first one")
     return len(bad)
-
-
-def _same(ours: object, theirs: object) -> bool:
-    import torch
-
-    if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor):
-        return torch.equal(ours, theirs)
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return ours.keys() == theirs.keys() and all(_same(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
-        return len(ours) == len(theirs) and all(map(_same, ours, theirs))
-    return ours == theirs
-
-
-def _timeless(row: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in row.items() if name != "time"}
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -16,7 +16,7 @@ TASKS = {"learning": "classify", "evolving": "control"}
 LIGHTNING = "pytorch_lightning.callbacks"
 
 Axes = Mapping[str, Mapping[str, list[str]]]
-"""The overrides of each value of each axis; its first is drawn most often. A store fills an axis without values."""
+"""The overrides of each value of each axis. The first is drawn most often; a store fills an axis without values."""
 
 LEARNING: Axes = {
     "accumulation": {
@@ -133,7 +133,8 @@ LEARNING: Axes = {
     "order": {"shuffled": [], "in order": ["datamodule.dataloader.shuffle=false"]},
     "loader": {
         "base": [],
-        "weighted sampler": ["datamodule.config.loader=weighted"],
+        "weights": ["datamodule.config.loader=weights"],
+        "own, weighted": ["datamodule.config.loader=weighted"],
         "own, shuffled": ["datamodule.config.loader=shuffled"],
         "own, in order": ["datamodule.config.loader=in_order"],
     },

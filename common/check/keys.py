@@ -27,7 +27,7 @@ def check_keys(
 
 
 def _walk(
-    node: dict[str, Any], path: str, keys: frozenset[str] | None, target_keys: Mapping[str, frozenset[str]]
+    node: dict[Any, Any], path: str, keys: frozenset[str] | None, target_keys: Mapping[str, frozenset[str]]
 ) -> Iterator[tuple[str, bool]]:
     """Yields each key's path, and whether it is declared. `keys` is None where every key is free."""
     if keys is not None:
@@ -47,7 +47,7 @@ def _walk_value(value: Any, path: str, target_keys: Mapping[str, frozenset[str]]
         yield from _walk(value, path, declared_keys(value, target_keys), target_keys)
 
 
-def declared_keys(node: dict[str, Any], target_keys: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
+def declared_keys(node: dict[Any, Any], target_keys: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
     """Returns the keys that a node may have, or None where it may have any: it builds nothing, or a mapping."""
     target = target_of(node)
     if target is None or target is dict:

@@ -38,7 +38,7 @@ def resolve(name: str) -> Any:
     return found
 
 
-def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
     """Yields the path and the content of every mapping, outermost first."""
     if isinstance(tree, dict):
         yield path, tree
@@ -54,7 +54,7 @@ def join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def target_of(node: dict[str, Any]) -> Callable[..., Any] | None:
+def target_of(node: dict[Any, Any]) -> Callable[..., Any] | None:
     """Returns the object that a node builds, or None where it is a plain mapping."""
     name = node.get("_zen_target", node.get("_target_"))
     return resolve(name) if isinstance(name, str) else None

@@ -67,7 +67,7 @@ def admits(hint: Any, value: Any) -> bool:
         return True
 
 
-def _wrong_values(path: str, node: dict[str, Any], hints: dict[str, Any]) -> Iterator[Problem]:
+def _wrong_values(path: str, node: dict[Any, Any], hints: dict[str, Any]) -> Iterator[Problem]:
     for key, value in node.items():
         is_built = any("_target_" in inner for _, inner in nodes(value))
         if key in INSTANTIATION_KEYS or key not in hints or is_built or value == MISSING:
@@ -77,7 +77,7 @@ def _wrong_values(path: str, node: dict[str, Any], hints: dict[str, Any]) -> Ite
             yield Problem(place, f"{place}={value!r} is not allowed: it must be {describe_hint(hints[key])}.")
 
 
-def _refusal(path: str, node: dict[str, Any]) -> list[Problem]:
+def _refusal(path: str, node: dict[Any, Any]) -> list[Problem]:
     """Returns what a config dataclass says against the combination of its values."""
     try:
         instantiate({**node, "_partial_": False})

@@ -43,7 +43,7 @@ def effective_overrides(overrides: Sequence[str], changes: Mapping[str, dict[str
     return effective
 
 
-def flattened(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def flattened(tree: Mapping[Any, Any], path: str = "") -> dict[str, Any]:
     """Returns the values of a nested mapping by dotted key; lists and empty mappings count as values."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():

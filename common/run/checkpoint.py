@@ -52,6 +52,7 @@ def link(source: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.hardlink_to(source)
     temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # Where the two are one file already, renaming does nothing at all.
 
 
 def last_checkpoint(run_folder: Path) -> Path | None:

@@ -119,7 +119,7 @@ def _select(tree: Any, key: str) -> Any:
     return tree
 
 
-def _without(tree: Mapping[str, Any], keys: Sequence[str], path: str = "") -> dict[str, Any]:
+def _without(tree: Mapping[Any, Any], keys: Sequence[str], path: str = "") -> dict[str, Any]:
     kept = {}
     for name, value in tree.items():
         key = f"{path}.{name}" if path else str(name)

@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 from common.run.record import read_record
 from common.utils.wandb import INIT_TIMEOUT_S
 
+FLUSH_INTERVAL_S = 0.1
+"""How long W&B may keep rows in memory; in its own 15 s, all that a run logged since is lost if the run is killed."""
+
 
 def run_id(folder: Path) -> str:
     """Returns the W&B id of a run, which is on record, so that every launch logs to one W&B run."""
@@ -29,4 +32,4 @@ def wandb_settings(folder: Path) -> Any:
 
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
     os.environ.pop("WANDB_SERVICE", None)  # Another process's service ends when that does.
-    return wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)
+    return wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True, x_transaction_log_flush_interval=FLUSH_INTERVAL_S)

@@ -36,8 +36,9 @@ def test_a_key_that_is_near_nothing_gets_no_hint() -> None:
         {"config": {"anything": {"at": "all"}}},
         {"callbacks": {"_target_": "builtins.dict", "mine": {"free": 1}}},
         {"optimizer": OPTIMIZER | {"_convert_": "partial", "betas": [0.9, 0.99]}},
+        {"config": {0: 2, 4: {"_target_": "builtins.dict", 1.5: {True: 1}}}},
     ],
-    ids=["a mapping", "a built mapping", "declared"],
+    ids=["a mapping", "a built mapping", "declared", "keys that are no text"],
 )
 def test_a_key_that_is_declared_or_free_passes(tree: dict[str, object]) -> None:
     assert check_keys(tree, ROOTS, REGISTERED) == []

@@ -35,9 +35,9 @@ class Poison(Callback):
 
 @pytest.fixture
 def fit(make_datamodule: Any, make_classifier: Any, tmp_path: Path) -> Callable[..., Any]:
-    def run(callback: Callback, policy: Any = "stop") -> Any:
+    def run(callback: Callback, policy: Any = "stop", **settings: Any) -> Any:
         config = DeepLearningSubtaskConfig(output_dir=str(tmp_path), data_dir=str(tmp_path), on_bad_loss=policy)
-        keys = {"max_epochs": 3, "log_every_n_steps": 1, "accelerator": "cpu", "enable_progress_bar": False}
+        keys = {"max_epochs": 3, "log_every_n_steps": 1, "accelerator": "cpu", "enable_progress_bar": False} | settings
         trainer = instantiate_trainer(
             partial(Trainer, **keys), DummyLogger(), {"poison": callback}, config, is_continuation=False
         )
@@ -76,6 +76,13 @@ def test_a_skipped_step_changes_no_parameter(fit: Callable[..., Any]) -> None:
     assert module.curr_train_step == 30
     assert poison.parameters[12] != poison.parameters[13] == poison.parameters[14] == poison.parameters[15]
     assert poison.parameters[15] == poison.parameters[14]
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_a_skipped_step_has_no_gradients_to_clip(fit: Callable[..., Any], algorithm: str) -> None:
+    poison = Poison(range(2), math.nan)  # The first steps, so that no earlier gradients are left.
+    fit(poison, "skip", gradient_clip_val=0.1, gradient_clip_algorithm=algorithm)
+    assert poison.parameters[0] == poison.parameters[2] != poison.parameters[3]
 
 
 def test_steps_are_skipped_within_bounds(fit: Callable[..., Any]) -> None:

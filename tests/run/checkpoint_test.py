@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.errors import ConfigError, RunError
-from common.run.checkpoint import read_checkpoint, write_checkpoint
+from common.run.checkpoint import link, read_checkpoint, write_checkpoint
 
 
 class Evil:
@@ -27,6 +27,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     read = read_checkpoint(tmp_path / "new" / "last.ckpt")
     assert torch.equal(read.pop("state_dict")["w"], checkpoint.pop("state_dict")["w"])  # type: ignore[index]
     assert {key: read[key] for key in checkpoint} == checkpoint
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["once", "twice"])
+def test_a_second_name_leaves_no_third(tmp_path: Path, is_new: bool) -> None:
+    """A launch that continues gives the name again, in case that the one before could not."""
+    last, best = tmp_path / "lightning" / "last.ckpt", tmp_path / "lightning" / "best.ckpt"
+    write_checkpoint(last, {"step": 3})
+    for _ in range(1 if is_new else 2):
+        link(last, best)
+    assert {path.name for path in last.parent.iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert best.samefile(last)
 
 
 def test_pickled_objects_are_refused_and_not_run(tmp_path: Path) -> None:

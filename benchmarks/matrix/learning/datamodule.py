@@ -16,7 +16,7 @@ NUM_FEATURES, NUM_CLASSES = 6, 3
 NOISE = 0.1
 SIZES = {"train": 40, "val": 12, "test": 11}
 
-Loader = Literal["base", "shuffled", "weighted", "in_order"]
+Loader = Literal["base", "weights", "shuffled", "weighted", "in_order"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class LearningDataModuleConfig(BaseDataModuleConfig):
 
     Attributes:
         is_noisy: Whether samples are made one by one, with random numbers, instead of cut out of memory.
-        loader: Which loader serves the training set: the base's, or one of the project's own.
+        loader: What serves the training set: the base's loader, also with weights, or one of the project's own.
     """
 
     is_noisy: bool = False
@@ -66,9 +66,13 @@ class LearningDataModule(BaseDataModule):
         """Makes the samples: a class is the feature among the first three that is largest, mostly."""
         self.datasets = Datasets(**{split: self._dataset(split) for split in SIZES})
 
+    def train_weights(self) -> Tensor | None:
+        """Returns how often a sample is drawn."""
+        return 1.0 + samples_of("train")[1] if self.config.loader == "weights" else None
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Returns the base's loader, or one of the project's own."""
-        if self.config.loader == "base":
+        if self.config.loader in ("base", "weights"):
             return super().train_dataloader()
         dataset: Any = NoisySamples(*samples_of("train"), scale=NOISE)
         sampler = {

@@ -157,6 +157,17 @@ class BaseLitModule(LightningModule, ABC):
             "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips, unless a skipped step left no gradients: torch clips none by norm, but fails to by value."""
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        if any(parameter.grad is not None for parameter in parameters):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def on_validation_epoch_end(self) -> None:
         """Logs the epoch's metrics, and counts it; Lightning's check before the first step is none."""
         self._log_epoch()
