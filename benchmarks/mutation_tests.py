@@ -12,12 +12,12 @@ import functools
 import gc
 import hashlib
 import importlib
-import io
 import json
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,12 +31,13 @@ from benchmarks.mutants import Mutant
 from benchmarks.mutation_sandbox import run_in_sandbox
 
 OWN_PACKAGES = ("common", "projects", "hydra_plugins", "tests")
-SWITCHES = ("common", "common.utils", "common.utils.beartype", "common.utils.light_imports", "projects")
-"""Modules that switch type checks on at their import, once in a process."""
 KEPT = Path(__file__).resolve().parents[1] / ".pytest_cache" / "mutations"
 """Where records are kept."""
-ALLOWANCE_S = 60
+ALLOWANCE_S = 120
 """What a test may take, and all together beyond four times what they take without a mutant."""
+
+QUIETLY = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+"""Options of pytest; plugins were imported before pytest could rewrite their assertions."""
 
 Seen = dict[str, Any]
 """What a watcher saw."""
@@ -101,15 +102,16 @@ class Tests:
         self.copy, self.folder, self.scope = copy, folder, scope
 
     def warm_up(self) -> None:
-        """Imports what the tests import, and forgets again what lies in the copy."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            pytest.main(["-q", "--collect-only", "-p", "no:cacheprovider", self.folder])
-        gone = [name for name in sys.modules if name.partition(".")[0] in OWN_PACKAGES and name not in SWITCHES]
-        for name in gone:
-            del sys.modules[name]
-        for name in set(SWITCHES) & set(sys.modules):
-            for leaf in (other.rpartition(".")[2] for other in gone if other.rpartition(".")[0] == name):
-                vars(sys.modules[name]).pop(leaf, None)
+        """Imports the packages that the tests import, and nothing of the copy but what `common` itself needs."""
+
+        def action() -> None:
+            pytest.main([*QUIETLY, "--collect-only", self.folder])
+            self.answer({"modules": [name for name in sys.modules if name.partition(".")[0] not in OWN_PACKAGES]})
+
+        importlib.import_module("common")
+        for name in self.forked(action, 600)["modules"]:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
     def run(self, files: list[str], options: list[str], module: str | None, seconds: float, watcher: Any) -> Seen:
         """Runs test files in a fresh process.
@@ -129,7 +131,7 @@ class Tests:
             except BaseException as error:  # A mutant raises anything.
                 self.answer({"not importable": repr(error)})
                 return
-            status = pytest.main(["-q", "-p", "no:cacheprovider", *options, *files], plugins=[watcher])
+            status = pytest.main([*QUIETLY, *options, *files], plugins=[watcher])
             self.answer({"status": int(status), **watcher.seen})
 
         return self.forked(action, seconds)
@@ -179,10 +181,14 @@ class Collected:
             with (tests.copy.parent / "collected.txt").open("wb") as output:
                 for descriptor in (1, 2):
                     os.dup2(output.fileno(), descriptor)
-            options = ["-q", "-p", "no:cacheprovider", "-o", f"timeout={ALLOWANCE_S}"]
+            options = [*QUIETLY, "-o", f"timeout={ALLOWANCE_S}"]
             try:
                 pytest.main([*options, tests.folder], plugins=[self, self.watcher])
+            except BaseException:
+                traceback.print_exc()
             finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
                 os._exit(0)
         os.close(request)
         os.close(reply)
