@@ -50,6 +50,7 @@ class Mutant:
         line: Where the slip is, from 1.
         kind: What was changed, for example `compare`.
         scope: The qualified name of the function around it; empty in a module's or a class's own body.
+        is_in_body: Whether it is in that function's body, and not in its decorators or default values.
         start: The first byte that is replaced.
         end: The one after the last.
         text: What stands there instead.
@@ -59,6 +60,7 @@ class Mutant:
     line: int
     kind: str
     scope: str
+    is_in_body: bool
     start: int
     end: int
     text: str
@@ -75,13 +77,26 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     for row in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(row))
     found = []
-    for node, kind, text, scope in _slips(ast.parse(source), ""):
+    tree = ast.parse(source)
+    outside = _outside_bodies(tree)
+    for node, kind, text, scope in _slips(tree, ""):
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
-        mutant = Mutant(str(path.relative_to(root)), node.lineno, kind, scope, start, end, text)
+        is_in_body = bool(scope) and node not in outside
+        mutant = Mutant(str(path.relative_to(root)), node.lineno, kind, scope, is_in_body, start, end, text)
         if _parses(mutant.applied_to(source)):
             found.append(mutant)
     return found
+
+
+def _outside_bodies(tree: ast.Module) -> set[ast.AST]:
+    """Returns what lies in decorators and default values, which are evaluated where a function is defined."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function | ast.ClassDef)]
+    heads = [head for function in functions for head in function.decorator_list]
+    for function in functions:
+        if isinstance(function, Function):
+            heads += [default for default in (*function.args.defaults, *function.args.kw_defaults) if default]
+    return {node for head in heads for node in ast.walk(head)}
 
 
 def _parses(source: bytes) -> bool:

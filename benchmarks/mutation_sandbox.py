@@ -8,6 +8,7 @@ namespaces.
 import ctypes
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def _in_child(action: Callable[[], None]) -> None:
     if child == 0:
         try:
             action()
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(0)
     os.waitpid(child, 0)
 
