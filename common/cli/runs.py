@@ -17,7 +17,7 @@ from common.run.lock import is_held
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
 from common.run.provenance import FILE_NAME as RECORD
 from common.run.provenance import Status
-from common.run.queue import is_in_queue, job_states
+from common.run.queue import Standing, Task, UnansweredError, has_place_in_queue, standings
 
 State = Literal["queued", "running", "interrupted", "stopped", "failed", "finished", "damaged"]
 """How a run stands: an `interrupted` one says that it runs, but no process does; a `damaged` one cannot be read."""
@@ -98,7 +98,7 @@ class Run:
         state = cast("State", self.record["status"])
         if state == "running" and not is_held(self.folder):
             state = "interrupted"
-        if state == "queued" and not is_in_queue(self.record, _states_of):
+        if state == "queued" and not _may_be_in_queue(self.record):
             state = "interrupted"
         return _state_of_sweep(state, self.num_points) if self.kind == "sweep" else state
 
@@ -212,12 +212,20 @@ def settings_of_points(points: list[Run]) -> list[dict[str, Any]]:
 
 def forget_queue() -> None:
     """Lets SLURM be asked anew."""
-    _states_of.cache_clear()
+    _standings_of.cache_clear()
+
+
+def _may_be_in_queue(record: dict[str, Any]) -> bool:
+    """Returns whether a job still waits or runs; also where SLURM does not say."""
+    try:
+        return has_place_in_queue(record, lambda jobs: _standings_of(tuple(jobs)))
+    except UnansweredError:
+        return True
 
 
 @functools.cache
-def _states_of(job_id: int) -> dict[int | None, str]:
-    return job_states(job_id)
+def _standings_of(job_ids: tuple[int, ...]) -> dict[Task, Standing]:
+    return standings(job_ids, num_tries=1)
 
 
 def _fault_of(record: Any) -> str | None:
@@ -239,7 +247,7 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
     for state in under_way:
         if points[state]:
             return state
-    if own != "interrupted" or not points:
+    if own not in ("interrupted", "queued") or not points:
         return own
     return "failed" if points["failed"] else "finished" if set(points) == {"finished"} else own
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import os
 import signal
 import time
 from pathlib import Path
@@ -63,7 +64,10 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     """
     end_with_parent(signal.SIGTERM)
     point.own_overrides = read_record(folder)["overrides"]
-    return run_job(context, task_function, point, own_choice(folder, point.launch()))
+    choice = own_choice(folder, point.launch())
+    if "slurm" in choice.record:  # A later try may end before it can say so.
+        choice.record["slurm"]["num_restarts"] = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    return run_job(context, task_function, point, choice)
 
 
 def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskFunction:
