@@ -143,9 +143,9 @@ def test_job_that_came_about_though_sbatch_failed_is_not_submitted_twice(
 def test_controller_that_is_down_is_no_wrong_request(place: Path, script: Path, failing: Any) -> None:
     down = "echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     calls = failing("sbatch", 99, down)
-    with pytest.raises(UnansweredError, match="SLURM does not answer `sbatch`, asked 3 times: .*connect failure"):
+    with pytest.raises(UnansweredError, match=r"SLURM does not answer `sbatch`, asked 3 times: .*connect failure"):
         submit(script, RESOURCES, None, [])
-    with pytest.raises(ConfigError, match="connect failure.*\nNothing was submitted. Try again when SLURM answers"):
+    with pytest.raises(ConfigError, match=r"connect failure.*\nNothing was submitted. Try again when SLURM answers"):
         check_request("test", 1, RESOURCES)
     assert len(calls.read_text().split()) == 6
 
@@ -153,7 +153,7 @@ def test_controller_that_is_down_is_no_wrong_request(place: Path, script: Path, 
 def test_wrong_request_is_told_at_once(place: Path, script: Path, failing: Any) -> None:
     calls = failing("sbatch", 0)
     script.write_text(script_of(place, 1, "test", SlurmResources(partition="gpus")))
-    with pytest.raises(ConfigError, match="SLURM cannot run such a job: .*invalid partition specified: gpus"):
+    with pytest.raises(ConfigError, match=r"SLURM cannot run such a job: .*invalid partition specified: gpus"):
         submit(script, SlurmResources(partition="gpus"), None, [])
     assert len(calls.read_text().split()) == 1
 
