@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import os
 import signal
 import time
 from dataclasses import replace
@@ -101,6 +102,8 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     run = own_run(folder)
     point = replace(point, own_overrides=run.record.overrides)
     check_own_run(run, point.record)
+    if run.record.slurm is not None:  # A later try may end before it can say so.
+        run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     return run_job(context, task_function, point, run)
 
 
