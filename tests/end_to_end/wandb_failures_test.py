@@ -14,8 +14,8 @@ import pytest
 import wandb
 
 from common.errors import RunStoppedError
-from common.run.continuation import read_record
 from common.run.metrics import read_metrics
+from common.run.record import read_record
 from common.utils.wandb_service import pids_of_service
 from tests.end_to_end.conftest import ONE_CPU, REPOSITORY
 from tests.end_to_end.ne_tasks_test import PROJECT, SMALL
@@ -42,7 +42,7 @@ def test_good_point_after_a_failing_one_is_what_it_is_alone(command: Callable[..
     sweep = command("fnn", *AS_TYPED, "litmodule.optimizer.lr=1e30,1e-3", defaults=())
     assert sweep.status == 1, sweep.output
     failed, good = points_of(sweep.root, "fnn")
-    assert [read_record(point)["status"] for point in (failed, good)] == ["failed", "finished"]
+    assert [read_record(point).status for point in (failed, good)] == ["failed", "finished"]
     alone = command("fnn", *AS_TYPED, "litmodule.optimizer.lr=1e-3", defaults=())
     assert rows_of(good) == rows_of(alone.folder)
     assert [len(pieces_of(folder)) for folder in (failed, good, alone.folder)] == [1, 1, 1]
@@ -83,7 +83,7 @@ def test_evolution_that_fails_leaves_nothing_to_the_next(
     run = command("cartpole_es", *SMALL, "config.seed=0,1", project=PROJECT, defaults=())
     assert run.status == 1, run.output
     points = points_of(run.root, "cartpole_es")
-    assert [read_record(point)["status"] for point in points] == ["failed", "finished"]
+    assert [read_record(point).status for point in points] == ["failed", "finished"]
     assert [len(pieces_of(point)) for point in points] == [1, 1]
     assert wandb.run is None
 
@@ -167,7 +167,7 @@ def test_service_that_hangs_stops_nothing(tmp_path: Path) -> None:
     printed, _ = process.communicate()
     assert process.returncode == 0, printed
     (folder,) = tmp_path.glob("data/classify_mnist/fnn/*")
-    assert read_record(folder)["status"] == "finished"
+    assert read_record(folder).status == "finished"
     assert printed.count("W&B failed") == 1
     assert "W&B failed (TimeoutError: its service did not answer within 4 s and was ended)" in printed
     assert f"Upload what W&B has with: wandb sync {folder}/wandb/offline-run-" in printed
