@@ -83,7 +83,7 @@ def random_bytes(path: Path) -> None:
 
 
 def another_type(path: Path) -> None:
-    """Puts a good file of another kind in a file's place: of a checkpoint's, one that torch reads and that is no state."""
+    """Puts a good file of another kind in a file's place: of a checkpoint's, one that torch reads, but no state."""
     path.unlink()
     if path.suffix == ".ckpt":
         import torch
@@ -345,7 +345,7 @@ def main() -> None:
 
 def preload() -> None:
     """Imports what the commands need, once for all."""
-    import projects.classify_mnist.train  # noqa: F401, I001  # First: it mends what others stumble over.
+    import projects.classify_mnist.train  # noqa: I001  # First: it mends what others stumble over.
     import matplotlib.figure  # noqa: F401
     import plotly.offline  # noqa: F401
     import projects.classify_mnist.litmodule  # noqa: F401
