@@ -61,8 +61,10 @@ def launch(command: Command) -> list[JobReturn]:
     if num_parallel == 1 and points[0].num_ranks == 1:
         return run_sweep(command, composer, partial(run_in_turn, command))
     # Ranks, too, have a process for each point: they stay connected until it ends.
-    gpus = share_out(visible_gpus(), num_parallel) if ranks_on_gpus and num_parallel > 1 else [None] * num_parallel
-    return run_sweep(command, composer, partial(run_in_processes, places=gpus))
+    places: list[str | None] = [None] * num_parallel
+    if ranks_on_gpus and num_parallel > 1:
+        places = share_out(visible_gpus(), num_parallel)
+    return run_sweep(command, composer, partial(run_in_processes, places=places))
 
 
 def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> None:
