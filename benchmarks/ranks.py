@@ -3,9 +3,10 @@
     python benchmarks/ranks.py [--evaluations 20]
 
 24 combinations of `trainer.devices`, `trainer.num_nodes`, `trainer.strategy` and `hydra.launcher.tasks_per_node` are
-typed as commands. One that starts is ended in its training (SIGKILL, SIGTERM or SIGINT to all its processes, or SIGKILL
-to the last rank alone) and typed again; it must end with the parameters of a run that nobody touched and that leaves
-the trainer's keys out, in one folder. One that is refused must have status 2, name both keys, and leave no folder.
+typed as commands. One that starts is ended in its training (SIGKILL, SIGTERM or SIGINT to all its processes, or
+SIGKILL to the last rank alone) and typed again; it must end with the parameters of a run that nobody touched and that
+leaves the trainer's keys out, in one folder. One that is refused must have status 2, name both keys, and leave no
+folder.
 With `--evaluations` a checkpoint is then evaluated so often on two ranks: every process must end well.
 """
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, get_args
 
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from hydra_zen import ZenStore
@@ -70,7 +71,7 @@ def check_command(loader: Variations, declared: Declared, check_subtask: CheckSu
         with hydra_config(base):
             for point in search.examples:
                 config = loader.load_without_hydra(CONFIG_NAME, _forced(point, loader))
-                refused = [] if launcher is None else _settle_ranks(base, config, launcher)
+                refused = [] if launcher is None else _settle_ranks(config, launcher)
                 for problem in _problems_of(config, declared, check, refused, known):
                     points_by_problem.setdefault(problem, []).append(point)
     if launcher is not None and folder_of_job() is None:
@@ -128,7 +129,7 @@ def _launcher_of(config: DictConfig) -> Any:
     return component(**{key: value for key, value in launcher.items() if key[0] != "_"})
 
 
-def _settle_ranks(base: DictConfig, point: DictConfig, launcher: Any) -> list[Problem]:
+def _settle_ranks(point: DictConfig, launcher: Any) -> list[Problem]:
     """Lets a point's configuration see how many processes the launcher starts for it, or returns why it cannot."""
     device: Any = OmegaConf.select(point, "config.device")
     if device not in get_args(Device):  # Which is told at its own key.
@@ -140,8 +141,9 @@ def _settle_ranks(base: DictConfig, point: DictConfig, launcher: Any) -> list[Pr
             check_gpus(ranks_per_node)
     except ConfigError as error:
         return [Problem("hydra.launcher", str(error))]
-    with editable(base):
-        base.hydra.launcher.nodes, base.hydra.launcher.tasks_per_node = resources.nodes, ranks_per_node
+    seen: Any = HydraConfig.instance().cfg
+    with editable(seen):
+        seen.hydra.launcher.nodes, seen.hydra.launcher.tasks_per_node = resources.nodes, ranks_per_node
     return []
 
 

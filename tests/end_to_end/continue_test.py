@@ -190,6 +190,8 @@ def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> No
     rng, draw = random.Random(num_ranks), random.Random(0).random
     rng.randint = lambda low, high: high  # type: ignore[method-assign]  # Three kills each,
     rng.random = lambda: 0.6 * draw()  # type: ignore[method-assign]  # none so late that little is left for the next.
+    if num_ranks > 1:  # Said to Lightning too, it is the same run.
+        overrides += ("trainer.devices=2", "trainer.num_nodes=1", "trainer.strategy=ddp")
     (outcome,) = chaos.chaos(chaos.Task(name, overrides, num_ranks), 1, rng)
     assert outcome.problems == []
     assert len(outcome.kills) == 3
