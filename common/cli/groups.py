@@ -13,6 +13,7 @@ from common.cli.intervals import FEWEST_SEEDS, Interval, interval_of
 from common.cli.runs import Run
 from common.errors import ConfigError
 from common.run.changes import flattened, is_below
+from common.run.files import UnusableFileError, read_bytes
 from common.run.identity import BUDGET_KEYS, IGNORED_KEYS, changed_files
 
 SEED = "config.seed"
@@ -97,14 +98,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing or damaged.
     """
-    path = folder / ".hydra" / "config.yaml"
-    try:
-        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # Both are safe.
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a configuration.")
+    tree = read_yaml(folder, ".hydra/config.yaml")
+    if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
+        raise ConfigError(f"{folder / '.hydra' / 'config.yaml'} is damaged: it is not a configuration.")
     return tree
+
+
+def read_yaml(folder: Path, name: str) -> Any:
+    """Returns what a YAML file of a run's folder says.
+
+    Raises:
+        ConfigError: it is missing or damaged.
+    """
+    try:
+        text = read_bytes(folder, name).decode()
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # Both are safe.
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder / name} is missing.") from error
+    except UnusableFileError:
+        raise
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{folder / name} is damaged: {str(error).splitlines()[0]}.") from error
 
 
 def differing_keys(groups: Sequence[Group]) -> list[str]:

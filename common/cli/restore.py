@@ -7,9 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from common.cli.groups import read_config
+from common.cli.groups import read_config, read_yaml
 from common.cli.runs import Run
 from common.errors import ConfigError
 from common.launch.resources import Resources, SlurmResources
@@ -75,7 +73,7 @@ def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> l
     config = read_config(run.folder)["config"]
     own = {
         "config.ckpt_path": run.record.origin or "null",
-        "config.data_dir": config["data_dir"],
+        "config.data_dir": config.get("data_dir", "null"),
         "hydra/launcher": "local",
     }
     return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in {**own, **fixed}.items())]
@@ -128,12 +126,14 @@ def _override(key: str, value: Any) -> str:
 
 
 def _hydra_settings(folder: Path) -> dict[str, Any]:
-    path = folder / ".hydra" / "hydra.yaml"
+    name = ".hydra/hydra.yaml"
     try:
-        settings: dict[str, Any] = yaml.safe_load(path.read_text())["hydra"]
-        assert isinstance(settings["overrides"]["task"], list)
-    except (OSError, ValueError, TypeError, KeyError, AssertionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read, so the run's overrides are unknown.") from error
+        settings: dict[str, Any] = read_yaml(folder, name)["hydra"]
+        overrides = [settings["overrides"][part] for part in ("task", "hydra")]
+    except (TypeError, KeyError):
+        overrides = [None]
+    if not all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in overrides):
+        raise ConfigError(f"{folder / name} is damaged, so the run's overrides are unknown.")
     return settings
 
 

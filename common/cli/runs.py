@@ -1,6 +1,5 @@
 """Reads run folders: what a run is, and how it stands. Changes nothing."""
 
-import csv
 import functools
 import os
 import re
@@ -23,7 +22,7 @@ State = Literal["queued", "running", "interrupted", "stopped", "failed", "finish
 NOTHING = Record(kind="plain", identity="", budget={}, code={}, packages={}, created_ns=0)
 """What is on record of a damaged run."""
 
-UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)
+UNREADABLE = (OSError, ValueError, RecursionError)
 """What reading a damaged file raises."""
 
 

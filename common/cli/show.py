@@ -24,7 +24,7 @@ from common.cli.output import (
     value_text,
 )
 from common.cli.runs import UNREADABLE, Run
-from common.run.metrics import FIXED_COLUMNS, read_metrics
+from common.run.metrics import FIXED_COLUMNS, damage_of, read_metrics
 from common.run.record import Git, Launch
 from common.utils.table import make_table
 from common.utils.text import duration_text, number_text
@@ -73,6 +73,9 @@ def print_run(run: Run) -> None:
     if summary:
         rows = [[name, *map(number_text, values.values())] for name, values in summary.items()]
         out.print(make_table("metric", "#first", "#last", "#lowest", "#highest", rows=rows))
+    damage = damage_of(run.source)
+    if damage is not None and run.state != "running":  # Then its last line may be being written.
+        out.print(Text(f"{damage}: what is whole counts here.", style="magenta"))
     files = artefacts_of(run.folder)
     if files:
         out.print(make_table("file", "#size", rows=[[name, size_text(size)] for name, size in files]))
@@ -132,12 +135,12 @@ def artefacts_of(folder: Path) -> list[tuple[str, int]]:
     found = []
     try:
         for path in sorted(folder.iterdir()):
-            if path.is_file():
-                found.append((path.name, path.stat().st_size))
-            elif path.name == "lightning":
-                found += [(f"lightning/{file.name}", file.stat().st_size) for file in sorted(path.glob("*.ckpt"))]
+            if path.name == "lightning":
+                found += [(f"lightning/{file.name}", file.lstat().st_size) for file in sorted(path.glob("*.ckpt"))]
             elif path.name in (".hydra", "wandb", ".code", ".slurm"):
-                found.append((f"{path.name}/", sum(one.stat().st_size for one in path.rglob("*") if one.is_file())))
+                found.append((f"{path.name}/", sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())))
+            elif path.is_symlink() or not path.is_dir():
+                found.append((path.name, path.lstat().st_size))
     except OSError:  # It is being written, or may not be read.
         return found
     return found

@@ -51,13 +51,14 @@ def remove_leftovers(folder: Path, *, is_locked: bool = False) -> None:
         remove(path)
 
 
-def remove(path: Path) -> None:
-    """Removes a file, or a folder with all below; links are not followed."""
+def remove(path: Path) -> bool:
+    """Removes a file, or a folder with all below, without following links; returns whether it is gone."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
+    return not os.path.lexists(path)
 
 
 def _half_made(folder: Path) -> Iterator[Path]:

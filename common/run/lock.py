@@ -34,6 +34,9 @@ HEARTBEAT_S = 10.0
 LATE_S = 60.0
 WATCH_S = 45.0
 POLL_S = 1.0
+GRAIN_S = 2.0
+"""How coarse a file system's clock may be."""
+
 ORPHAN_S = 10.0
 """How long workers of a killed process may outlive it, and hold the lock that they inherited."""
 
@@ -150,7 +153,7 @@ def _is_held_elsewhere(folder: Path, holder: Process) -> bool:
     if first is None:
         return False
     age_s = _now_s(folder) - first / 1e9
-    if 0 <= age_s < LATE_S:
+    if -GRAIN_S <= age_s < LATE_S:
         return True
     when = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s in the future"
     log.warning(

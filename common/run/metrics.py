@@ -182,13 +182,14 @@ def read_last_metrics(folder: Path) -> dict[str, float]:
 
 
 def damage_of(folder: Path) -> str | None:
-    """Returns what is wrong with a run's `metrics.csv`, which a run that goes on there mends; None where nothing is."""
+    """Returns what is wrong with a run's `metrics.csv`; None where nothing is, or where there is none."""
     try:
-        return parse(read_bytes(folder, FILE_NAME)).fault
+        fault = parse(read_bytes(folder, FILE_NAME)).fault
     except FileNotFoundError:
         return None
     except UnusableFileError as error:
         return str(error)
+    return None if fault is None else f"{FILE_NAME} {fault}"
 
 
 def _read_table(folder: Path, name: str) -> Table:

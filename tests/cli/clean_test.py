@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import socket
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from common.run.leftovers import temporary_name
 
 
 def whole_checkpoint() -> bytes:
@@ -181,3 +184,22 @@ def test_a_run_that_has_finished_once_stays(ai_research: Any, make_run: Any) -> 
     folders = [make_run(status=status, launches=launches) for status in ("failed", "stopped", "running")]
     assert ai_research("clean", "--json", "--yes").json == []
     assert all(folder.exists() for folder in folders)
+
+
+def test_clean_offers_and_removes_it(ai_research: Any, make_run: Any) -> None:
+    folder = make_run(metrics=[{"step": 1, "val/loss": 0.5}])
+    (folder / "lightning").mkdir()
+    places = [folder.parent, folder, folder / "lightning"]
+    paths = [place / f".last.ckpt.{2**22 + 1}-1-{socket.gethostname()}.tmp" for place in places]  # No such process.
+    for path in paths:
+        path.write_text("half")
+    live = folder / temporary_name("metrics.csv")
+    live.touch()
+    said = ai_research("clean", "--json")
+    assert {row["path"]: row["reason"] for row in said.json} == {
+        str(path): "left half made by a dead process" for path in paths
+    }
+    assert all(path.exists() for path in paths)
+    assert "left half made" in ai_research("clean").out
+    assert ai_research("clean", "--yes").out.endswith("Removed 3 of 3.\n")
+    assert [path.exists() for path in [*paths, live, folder]] == [False, False, False, True, True]
