@@ -13,7 +13,7 @@ from common.cli.progress import Progress, progress_of, seconds_since_1970
 from common.run.finished import settled
 from common.run.lock import is_held
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
-from common.run.queue import is_in_queue, job_states
+from common.run.queue import Standing, Task, UnansweredError, has_place_in_queue, standings
 from common.run.record import DamagedRecordError, Kind, Launch, Record, read_record
 
 State = Literal["queued", "running", "interrupted", "stopped", "failed", "finished", "damaged"]
@@ -99,7 +99,7 @@ class Run:
         state: State = self.record.status
         if state == "running" and not is_held(self.folder):
             state = "interrupted"
-        if state == "queued" and not is_in_queue(self.record, _states_of):
+        if state == "queued" and not _may_be_in_queue(self.record):
             state = "interrupted"
         return _state_of_sweep(state, self.num_points) if self.kind == "sweep" else state
 
@@ -205,12 +205,20 @@ def settings_of_points(points: list[Run]) -> list[dict[str, Any]]:
 
 def forget_queue() -> None:
     """Lets SLURM be asked anew."""
-    _states_of.cache_clear()
+    _standings_of.cache_clear()
+
+
+def _may_be_in_queue(record: Record) -> bool:
+    """Returns whether a job still waits or runs; also where SLURM does not say."""
+    try:
+        return has_place_in_queue(record, lambda jobs: _standings_of(tuple(jobs)))
+    except UnansweredError:
+        return True
 
 
 @functools.cache
-def _states_of(job_id: int) -> dict[int | None, str]:
-    return job_states(job_id)
+def _standings_of(job_ids: tuple[int, ...]) -> dict[Task, Standing]:
+    return standings(job_ids, num_tries=1)
 
 
 def _state_of_sweep(own: State, points: "Counter[State]") -> State:
@@ -222,7 +230,7 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
     for state in under_way:
         if points[state]:
             return state
-    if own != "interrupted" or not points:
+    if own not in ("interrupted", "queued") or not points:
         return own
     return "failed" if points["failed"] else "finished" if set(points) == {"finished"} else own
 

@@ -15,9 +15,9 @@ from common.run.record import Record, read_record
 from common.utils.text import results_text
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
-"""`stopped`: it saved and left, as all were asked to."""
+"""`stopped`: it saved and left, as it was asked to, or was taken out of a cluster's queue."""
 
-OVER: tuple[State, ...] = ("finished", "failed")
+OVER: tuple[State, ...] = ("finished", "failed", "stopped")
 
 
 @dataclass(eq=False)

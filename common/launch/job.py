@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import os
 import signal
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
+from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
 from common.run.atomic import write_text_atomically
@@ -97,6 +99,8 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     """
     end_with_parent(signal.SIGTERM)
     run = own_run(folder)
+    if run.record.slurm is not None:  # A later try may end before it can say so.
+        run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     point = replace(point, own_overrides=run.record.overrides)
     check_own_run(run, point.record)
     return run_job(context, task_function, point, run)
@@ -111,7 +115,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
+            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
         except DamagedRunError:
             write_text_atomically(run.folder / FILE_NAME, before)

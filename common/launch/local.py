@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from common.errors import ConfigError, RunStoppedError, message_of
 from common.launch.command import Command
+from common.launch.isolation import forget_frames
 from common.launch.job import run_further_rank, run_job, run_own_job
 from common.launch.parallel import run_in_processes
 from common.launch.point import Composer, Point
@@ -87,6 +88,7 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
                     raise error
                 sweep.errors[point.index] = f"{type(error).__name__}: {error}"
                 print(message_of(error), flush=True)
+                forget_frames(error)
 
 
 def _run_single(command: Command, point: Point) -> JobReturn:

@@ -66,10 +66,14 @@ class SlurmTask:
     Attributes:
         job_id: The job's number, the array's where there is one.
         task: The number within the array; None where there is none.
+        job_ids: Of a sweep that was submitted in pieces, the numbers of all.
+        num_restarts: How often the job had been queued again when it last wrote its record; None before that.
     """
 
     job_id: int
     task: int | None = None
+    job_ids: list[int] = field(default_factory=list)
+    num_restarts: int | None = None
 
 
 @dataclass

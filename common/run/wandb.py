@@ -28,4 +28,5 @@ def wandb_settings(folder: Path) -> Any:
     import wandb
 
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
+    os.environ.pop("WANDB_SERVICE", None)  # Another process's service ends when that does.
     return wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)

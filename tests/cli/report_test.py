@@ -140,7 +140,7 @@ def test_show_lists_a_sweeps_points(ai_research: Any, real: Path) -> None:
         ({"status": "stopped"}, "The same command continues it.\n  cd /somewhere && python train.py task=x\n"),
         ({"status": "failed"}, "It may meet the same error again."),
         ({"status": "finished"}, "With a larger trainer.max_epochs the same command continues it"),
-        ({"status": "queued", "slurm": {"job_id": 3, "task": None}}, "The same command continues it."),
+        ({"status": "queued", "slurm": {"job_id": 3, "task": None}}, "SLURM has it as job 3; `ai-research watch`"),
     ],
 )
 def test_how_to_continue(ai_research: Any, make_run: Any, facts: dict[str, Any], text: str) -> None:

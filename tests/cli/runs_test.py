@@ -26,11 +26,11 @@ def test_running_is_who_holds_the_lock(make_run: Any, held: Any) -> None:
 
 
 def test_queued_is_who_is_in_the_queue(make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A squeue that knows job 7's task 1, and no other."""
+    """A squeue that knows job 7's task 1, and no other. Where none answers, nobody takes the run for interrupted."""
     folder = make_run(status="queued", slurm={"job_id": 7, "task": 1})
     other = make_run(status="queued", slurm={"job_id": 7, "task": 2})
-    assert read_run(folder).state == "interrupted"
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho 1 PENDING\n")
+    assert read_run(folder).state == "queued"
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 7 1 0 PENDING Priority\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     from common.cli.runs import forget_queue

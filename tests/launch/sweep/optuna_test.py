@@ -158,6 +158,47 @@ def test_trial_that_finished_unseen_is_taken_from_its_folder(run, outputs, seen:
     assert states_of(sweep) == ["COMPLETE", "COMPLETE"]
 
 
+DAMAGES = {
+    "a blank line in the middle": lambda text: text.replace(b"\n", b"\n\n", 1),
+    "a blank line at the end": lambda text: text + b"\n",
+    "half a line in the middle": lambda text: text.replace(b'"op_code"', b"\n", 3),
+    "NUL bytes at the end": lambda text: text + bytes(4) + b"\n",
+    "NUL bytes instead of it": lambda text: bytes(len(text)) + b"\n",
+    "random bytes": lambda text: b"\xff\xfe\x80\n" + text,
+    "JSON of another kind": lambda text: text + b"5\n",
+    "an unknown operation": lambda text: text + b'{"op_code": 77, "worker_id": "x"}\n',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_journal_is_set_aside_and_the_study_built_anew(run, outputs, seen: list[float], damage: str) -> None:
+    assert run(*trials(3, "tpe")).status == 0
+    (sweep,) = outputs()
+    numbers, values = numbers_of(sweep), values_of(sweep)
+    content = (sweep / STORAGE_NAME).read_bytes()
+    (sweep / STORAGE_NAME).write_bytes(DAMAGES[damage](content))
+    seen.clear()
+    outcome = run(*trials(4, "tpe"))
+    assert outcome.status == 0, outcome.err
+    assert f"{sweep / STORAGE_NAME} is damaged, and lies in optuna.log.damaged now." in outcome.err
+    assert len(seen) == 1
+    assert numbers_of(sweep)[:3] == numbers
+    assert values_of(sweep)[:3] == values
+    assert (sweep / f"{STORAGE_NAME}.damaged").is_file()
+
+
+def test_journal_that_is_a_folder_is_told_in_a_sentence(run, outputs) -> None:
+    assert run(*trials(2)).status == 0
+    (sweep,) = outputs()
+    (sweep / STORAGE_NAME).unlink()
+    (sweep / STORAGE_NAME).mkdir()
+    outcome = run(*trials(3))
+    assert outcome.status == 1
+    assert (
+        f"{sweep / STORAGE_NAME}, where the search keeps its trials, cannot be read or written: Is a d" in outcome.err
+    )
+
+
 def test_result_that_is_no_number_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TinyRunner, "run_subtask", staticmethod(lambda config, number, free: "fine"))
     outcome = run(*trials(2))
