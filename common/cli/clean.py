@@ -56,10 +56,10 @@ class Candidate:
 def command(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Remove failed runs, runs without a metric, and superseded checkpoints, of RUNS or of all, after asking.
 
-    So is what processes that are gone have left half made: files and folders that have no name yet.
-
     A run that has finished once, or has a good checkpoint, is never removed as failed: it is interrupted, and the
     command is named that continues it.
+
+    So is what processes that are gone have left half made: files and folders that have no name yet.
 
     A checkpoint is superseded when the same run has finished later in another folder, and previous.ckpt by a last.ckpt
     that is whole. Runs that finished, run or wait in a queue are never touched, nor what is no run.
@@ -204,6 +204,7 @@ def _as_row(candidate: Candidate, is_removed: bool) -> dict[str, object]:
 
 
 def _state_of(candidate: Candidate) -> State | None:
+    """Returns how a candidate's run stands; one that failed and is kept, but for a checkpoint, is interrupted."""
     if candidate.run is None:
         return None
     is_kept = candidate.path != candidate.run.folder and candidate.run.state == "failed"

@@ -100,6 +100,8 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     """
     end_with_parent(signal.SIGTERM)
     run = own_run(folder)
+    if run.record.slurm is not None:  # A later try may end before it can say so.
+        run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     point = replace(point, own_overrides=run.record.overrides)
     check_own_run(run, point.record)
     if run.record.slurm is not None:  # A later try may end before it can say so.

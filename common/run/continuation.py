@@ -149,7 +149,7 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
     Returns:
         Why it is not continued, or None if it is.
     """
-    obstacle = obstacle_to_continuing(run, wanted) or _obstacle_to_locking(run)
+    obstacle = obstacle_to_continuing(run, wanted) or _obstacle_in_queue(run) or _obstacle_to_locking(run)
     if obstacle is not None:
         return obstacle
     obstacle = obstacle_to_continuing(run, wanted)  # Again: it may have finished while the lock was not ours.
@@ -181,8 +181,6 @@ def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
             f"since {name}, {names} changed. To start from it all the same: "
             f"config.ckpt_path={run.folder / FOLDER_NAME / LAST}"
         )
-    if record.slurm is not None and is_in_queue(record):
-        return f"{name} is in SLURM's queue as job {record.slurm.job_id}"
     return None
 
 
@@ -253,6 +251,13 @@ def take_over(run: Run, wanted: Record) -> bool:
     run.record = replace(run.record, budget=wanted.budget, code=wanted.code, packages=wanted.packages)
     run.reason = f"going on in {run.folder.name}, whose finished points are skipped"
     return True
+
+
+def _obstacle_in_queue(run: Run) -> str | None:
+    """Returns why a run is to be left to SLURM, or None."""
+    if run.record.slurm is None or not is_in_queue(run.record):
+        return None
+    return f"{run.folder.name} is in SLURM's queue as job {run.record.slurm.job_id}"
 
 
 def _obstacle_to_locking(run: Run) -> str | None:

@@ -14,7 +14,7 @@ from common.run.checkpoint import FOLDER_NAME as CHECKPOINTS
 from common.run.checkpoint import LAST, NEWEST_FIRST
 from common.run.leftovers import remove, temporary_name
 from common.run.lock import is_held
-from common.run.queue import is_in_queue
+from common.run.queue import UnansweredError, has_place_in_queue
 from common.run.record import FILE_NAME as RECORD
 from common.run.record import DamagedRecordError, Record, read_record
 
@@ -86,9 +86,11 @@ def settled(folder: Path) -> Path:
     if not is_kept(folder) or is_held(folder):
         return folder
     try:
-        is_waiting = is_in_queue(read_record(folder))
+        is_waiting = has_place_in_queue(read_record(folder))
     except DamagedRecordError:
         is_waiting = False
+    except UnansweredError:
+        is_waiting = True
     return folder if is_waiting else folder / FOLDER_NAME
 
 

@@ -145,7 +145,7 @@ def said_by(words: list[str], **options: Any) -> subprocess.CompletedProcess[str
 def jobs_of(record: Record) -> list[int]:
     """Returns the numbers of the jobs that a record names: several for a sweep that was submitted in pieces."""
     job = record.slurm
-    return [] if job is None else job.job_ids or [job.job_id]
+    return (job.job_ids or [job.job_id]) if job is not None else []
 
 
 def has_place_in_queue(
@@ -162,8 +162,8 @@ def has_place_in_queue(
     """
     if record.slurm is None:
         return False
-    jobs, task = jobs_of(record), record.slurm.task
-    return any(one.is_in_queue for (_, number), one in standings_of(jobs).items() if task in (None, number))
+    task, found = record.slurm.task, standings_of(jobs_of(record))
+    return any(one.is_in_queue for (_, number), one in found.items() if task in (None, number))
 
 
 def is_in_queue(record: Record) -> bool:

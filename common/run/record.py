@@ -67,7 +67,7 @@ class SlurmTask:
         job_id: The job's number, the array's where there is one.
         task: The number within the array; None where there is none.
         job_ids: Of a sweep that was submitted in pieces, the numbers of all.
-        num_restarts: How often the job had been queued again when the run wrote its record; None before it has.
+        num_restarts: How often the job had been queued again when it last wrote its record; None before that.
     """
 
     job_id: int

@@ -103,18 +103,21 @@ def test_a_reader_sees_what_was_finished_unless_a_process_works_on_it(folder: Pa
 
 
 def test_a_reader_sees_a_job_that_waits(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A squeue that knows job 7, and then none."""
+    """A squeue that knows job 7, and then no job, and then says nothing."""
     keep_finished(folder)
     record = read_record(folder)
     (folder / "provenance.json").write_text(
         json.dumps({**vars(record), "launches": [], "status": "queued", "slurm": {"job_id": 7, "task": None}})
     )
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho N/A PENDING\n")
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 7 N/A 0 PENDING None\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert settled(folder) == folder
     (tmp_path / "squeue").write_text("#!/bin/sh\n")
     assert settled(folder) == folder / FOLDER_NAME
+    monkeypatch.setattr("common.run.queue.PAUSE_S", 0)
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    assert settled(folder) == folder
 
 
 def test_copies_behind_a_link_do_not_count(folder: Path, tmp_path: Path) -> None:

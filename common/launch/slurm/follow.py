@@ -8,8 +8,9 @@ from typing import Literal
 
 from common.errors import RunError
 from common.launch.display import OVER, Display, Job, State, displayed
+from common.run.finished import is_kept
 from common.run.queue import Standing, Task, UnansweredError, standings
-from common.run.record import write_record
+from common.run.record import Status, write_record
 
 POLL_S = 2.0
 
@@ -64,8 +65,8 @@ def state_of(job: Job, standing: Standing | None) -> State:
     if job.is_finished:
         return "finished"
     is_cancelled = standing is not None and standing.state == "CANCELLED"
-    has_stopped = job.record.status == "stopped" and is_last_try(job, standing)
-    return "stopped" if is_cancelled or has_stopped else "failed"
+    is_stopped = job.record.status == "stopped" and is_last_try(job, standing)
+    return "stopped" if is_cancelled or is_stopped else "failed"
 
 
 def is_last_try(job: Job, standing: Standing | None) -> bool:
@@ -87,15 +88,16 @@ def _note(tasks: Mapping[Job, Task], found: Mapping[Task, Standing], display: Di
 def _complete_record(job: Job, state: Literal["failed", "stopped"], standing: Standing | None) -> None:
     """Lets the record say how a job ended that could not do it itself, so that all that read it say the same."""
     record = job.record
-    if record.status == state and is_last_try(job, standing):
-        return
+    if record.status == "finished" or is_kept(job.folder) or (record.status == state and is_last_try(job, standing)):
+        return  # What was finished before is as it was.
     said = f" (SLURM: {standing.state})" if standing is not None else ""
     error = f"it left the queue without a result{said}; what it printed is in .slurm/"
     if standing is not None and standing.num_restarts and not is_last_try(job, standing):
         error = f"its try {standing.num_restarts + 1} left the queue before Python began{said}; see .slurm/"
     if state == "stopped":
         error = f"it was taken out of the queue{said}"
-    write_record(job.folder, replace(record, status=state, error=error))
+    status: Status = "stopped" if state == "stopped" or record.has_finished else "failed"
+    write_record(job.folder, replace(record, status=status, error=error))
 
 
 def _wait_for_answer(error: UnansweredError, waited_s: float, tasks: Mapping[Job, Task], folder: Path) -> None:

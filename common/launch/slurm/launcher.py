@@ -28,7 +28,7 @@ from common.launch.sweep.run import result_of, run_sweep
 from common.run.continuation import Run
 from common.run.lock import FolderLock
 from common.run.queue import Task, UnansweredError
-from common.run.record import Record, SlurmTask, write_record
+from common.run.record import Record, SlurmTask, read_record, write_record
 
 
 @dataclass
@@ -64,7 +64,7 @@ def launch(command: Command) -> list[JobReturn]:
         print(how_to_follow(tasks, run.folder))
         return []
     follow(tasks, run.folder)
-    outcome = outcome_of(run.folder, None)
+    outcome = outcome_of(run.folder, None, point.record.budget)
     if outcome.status == "stopped":
         raise RunStoppedError(f"The job was stopped; the same command continues it.\n  {run.folder}")
     if outcome.status != "finished":
@@ -146,25 +146,23 @@ def _submit(
         chosen: The points to submit, each with its run.
         code_facts: What the records say of the copy.
     """
-    folder, runs = whole.folder, [whole, *(run for _, run in chosen)]
-    jobs = [Job(point, run.folder) for point, run in chosen]
-    before = [run.record for run in runs]
+    folder, jobs = whole.folder, [Job(point, run.folder) for point, run in chosen]
+    runs = {run.folder: run for run in (whole, *(run for _, run in chosen))}
+    before = {where: read_record(where) for where in runs}
     for _, run in chosen:
         print(f"Folder {run.folder}: {run.reason}.")
     submitted: list[int] = []
     try:
         tasks = _submit_held(command, folder, jobs, submitted)
-        queued = {**code_facts, "status": "queued", "error": None, "ended": None}
-        whole.update(**queued, slurm=SlurmTask(submitted[0], job_ids=submitted))
-        for job, (_, run) in zip(jobs, chosen, strict=True):
-            run.update(**queued, slurm=SlurmTask(*tasks[job]))
+        _write_down(whole, runs, tasks, submitted, code_facts)
+        for _, run in chosen:
             run.lock.release()
         for job_id in submitted:
             problem = release(job_id)
             if problem is not None:
                 raise RunError(f"Job {job_id} cannot be released. {problem}")
     except BaseException as error:
-        _take_back(folder, dict(zip([run.folder for run in runs], before, strict=True)), submitted, error)
+        _take_back(folder, before, submitted, error)
         raise
     (folder / SLURM / HELD).unlink()
     listed = ", ".join(map(str, submitted))
@@ -191,6 +189,15 @@ def _submit_held(command: Command, folder: Path, jobs: list[Job], submitted: lis
         submitted.append(submit(script, resources, before, submitted))
         tasks |= {job: (submitted[-1], task if len(piece) > 1 else None) for task, job in enumerate(piece)}
     return tasks
+
+
+def _write_down(
+    whole: Run, runs: dict[Path, Run], tasks: dict[Job, Task], submitted: list[int], code_facts: dict[str, Any]
+) -> None:
+    """Lets the records say which job each run is left to, and nothing of how an earlier one ended."""
+    own = {job.folder: SlurmTask(job_id, task) for job, (job_id, task) in tasks.items()}
+    for where, slurm in {whole.folder: SlurmTask(submitted[0], job_ids=list(submitted)), **own}.items():
+        runs[where].update(**code_facts, status="queued", error=None, ended=None, slurm=slurm)
 
 
 def _take_back(folder: Path, before: dict[Path, Record], submitted: list[int], error: BaseException) -> None:

@@ -81,7 +81,7 @@ class SweepFolder:
     def outcomes(self) -> dict[int, Outcome]:
         """Returns how the points known so far ended, by index."""
         return {
-            point.index: outcome_of(self._folders.get(point.index), self.errors.get(point.index))
+            point.index: outcome_of(self._folders.get(point.index), self.errors.get(point.index), point.record.budget)
             for point in self.points
         }
 
