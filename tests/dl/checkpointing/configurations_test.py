@@ -41,7 +41,7 @@ from common.run.checkpoint import BEST, FOLDER_NAME, LAST, last_checkpoint, read
 from common.run.metrics import read_metrics
 from tests.dl.conftest import NUM_CLASSES, NUM_INPUTS, MapStyle
 
-GAPS = [int(gap) for gap in os.environ.get("GAPS", "1 3 2 4").split()]
+GAPS = [int(gap) for gap in os.environ.get("GAPS", "2 5 1 7").split()]
 """After how many batches the launches are stopped, in turn. `GAPS=1` stops after each batch."""
 
 
