@@ -10,6 +10,7 @@ from typing import Literal
 
 import click
 
+from common.cli.continuing import typed_command
 from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
 from common.cli.output import console, json_option, print_json, size_text
@@ -55,6 +56,9 @@ class Candidate:
 def command(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Remove failed runs, runs without a metric, and superseded checkpoints, of RUNS or of all, after asking.
 
+    A run that has finished once, or has a good checkpoint, is never removed as failed: it is interrupted, and the
+    command is named that continues it.
+
     So is what processes that are gone have left half made: files and folders that have no name yet.
 
     A checkpoint is superseded when the same run has finished later in another folder, and previous.ckpt by a last.ckpt
@@ -65,6 +69,7 @@ def command(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     total = size_text(sum(candidate.num_bytes for candidate in candidates))
     if not as_json:
         print_candidates(candidates, total)
+        print_interrupted(meant)
     removed = []
     if candidates and (yes or (sys.stdin.isatty() and not as_json and click.confirm(f"Remove these {total}?"))):
         removed = [candidate for candidate in candidates if remove(candidate)]
@@ -82,7 +87,7 @@ def candidates_of(runs: list[Run]) -> Iterator[Candidate]:
     for run in all_points(iter(runs)):
         if run.state not in REMOVABLE or is_left_alone(run):
             continue
-        if run.state == "failed" or is_empty(run):
+        if (run.state == "failed" or is_empty(run)) and not can_continue(run):
             yield Candidate(run, run.folder, "failed" if run.state == "failed" else "empty", size_of(run.folder))
         else:
             yield from superseded_checkpoints(run, any(_supersedes(other, run) for other in finished))
@@ -104,6 +109,11 @@ def leftovers_of(runs: list[Run], task_folders: list[Path]) -> Iterator[Candidat
 def is_left_alone(run: Run) -> bool:
     """Returns whether a run may still be somebody's: a point of a sweep that runs, or a job of a queue unseen here."""
     return run.record.status == "queued" or (run.kind == "point" and is_held(run.folder.parent))
+
+
+def can_continue(run: Run) -> bool:
+    """Returns whether a run holds anything that its command continues from: a good checkpoint, or an earlier end."""
+    return run.record.has_finished or any(is_whole(path) for path in run.folder.glob(f"{FOLDER_NAME}/*.ckpt"))
 
 
 def _supersedes(finished: Run, run: Run) -> bool:
@@ -172,17 +182,30 @@ def print_candidates(candidates: list[Candidate], total: str) -> None:
     if not candidates:
         click.echo("Nothing to remove.")
         return
-    rows = [
-        [str(one.path), one.run.state if one.run else "–", one.reason, size_text(one.num_bytes)] for one in candidates
-    ]
+    rows = [[str(one.path), _state_of(one) or "–", one.reason, size_text(one.num_bytes)] for one in candidates]
     console().print(make_table("what", "run", "why", "#size", rows=[*rows, ["together", "", "", total]]))
+
+
+def print_interrupted(runs: list[Run]) -> None:
+    """Prints how runs are continued that failed, and are kept all the same."""
+    for run in all_points(iter(runs)):
+        if run.state == "failed" and not is_left_alone(run) and can_continue(run):
+            click.echo(f"Kept: {run.folder} is interrupted. The same command continues it:\n  {typed_command(run)}")
 
 
 def _as_row(candidate: Candidate, is_removed: bool) -> dict[str, object]:
     return {
         "path": str(candidate.path),
-        "status": candidate.run.state if candidate.run else None,
+        "status": _state_of(candidate),
         "reason": candidate.reason,
         "bytes": candidate.num_bytes,
         "removed": is_removed,
     }
+
+
+def _state_of(candidate: Candidate) -> State | None:
+    """Returns how a candidate's run stands; one that failed and is kept, but for a checkpoint, is interrupted."""
+    if candidate.run is None:
+        return None
+    is_kept = candidate.path != candidate.run.folder and candidate.run.state == "failed"
+    return "interrupted" if is_kept else candidate.run.state

@@ -15,6 +15,7 @@ from typing import Any
 
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import FOLDER_NAME, LAST, last_checkpoint
+from common.run.files import is_of_another_owner
 from common.run.finished import is_kept, keep_finished, put_back_finished, read_settled_record
 from common.run.folder import reserve_folder
 from common.run.identity import changed_files, is_larger_budget
@@ -165,7 +166,7 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
         run.lock.release()
         return obstacle
     _warn_of_packages(run.record, wanted)
-    if run.record.has_finished:
+    if run.record.has_finished and run.record.kind != "sweep":  # A sweep has no checkpoint; its points keep theirs.
         keep_finished(run.folder)
     state = "interrupted" if run.record.status == "running" else run.record.status
     run.reason = f"continuing the {state} run {run.folder.name}"
@@ -219,18 +220,18 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
     """
     earlier = Earlier()
     for folder in _subfolders(parent, name):
-        is_own = _is_own(folder)
         try:
             run = read_run(folder)
         except DamagedRecordError as damage:
-            if is_own and damage.identity in (None, wanted.identity) and _is_run(folder):
+            if damage.identity in (None, wanted.identity) and _is_run(folder) and not _is_foreign(folder):
                 earlier.damaged.append(damage)
             continue
-        if (run.record.kind, run.record.identity) == (wanted.kind, wanted.identity):
-            if is_own:
-                earlier.runs.append(run)
-            else:
-                earlier.foreign = folder
+        if (run.record.kind, run.record.identity) != (wanted.kind, wanted.identity):
+            continue
+        if _is_foreign(folder):
+            earlier.foreign = folder
+        else:
+            earlier.runs.append(run)
     earlier.runs.sort(key=lambda run: (run.record.created_ns, run.folder), reverse=True)
     return earlier
 
@@ -310,12 +311,12 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-def _is_own(folder: Path) -> bool:
-    """Returns whether a folder belongs to this user: another one's run is left to them."""
+def _is_foreign(folder: Path) -> bool:
+    """Returns whether a folder belongs to another user, who alone continues what lies there."""
     try:
-        return folder.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
+        return is_of_another_owner(folder)
+    except OSError:  # It has just been removed.
+        return True
 
 
 def _texts_of_damaged(damaged: list[DamagedRecordError]) -> list[str]:

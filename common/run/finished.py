@@ -2,18 +2,17 @@
 
 Such a launch changes the record, the configuration and the metrics long before its first checkpoint. Should it end
 before that, however it ends, all of them must be again what they were. So they are copied into `.finished/` first. Once
-`last.ckpt` is another file the launch has saved, and the copies mean nothing any more: the renaming that puts a
+`last.ckpt` is a new file, the launch has saved, and the copies mean nothing any more: the renaming that puts a
 checkpoint in its place is also the moment at which everything else of the launch becomes valid.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 
-from common.run.atomic import write_bytes_atomically
+from common.run.atomic import write_bytes_atomically, write_text_atomically
 from common.run.checkpoint import FOLDER_NAME as CHECKPOINTS
-from common.run.checkpoint import LAST
+from common.run.checkpoint import LAST, NEWEST_FIRST
+from common.run.leftovers import remove, temporary_name
 from common.run.lock import is_held
 from common.run.queue import is_in_queue
 from common.run.record import FILE_NAME as RECORD
@@ -21,27 +20,33 @@ from common.run.record import DamagedRecordError, Record, read_record
 
 FOLDER_NAME = ".finished"
 
-MARK = "last_checkpoint.json"
-"""Tells, among the copies, which checkpoint was the last one."""
+MARKS = "checkpoints.json"
+"""Tells, among the copies, which checkpoints there were: a damaged last one may be replaced by an older one of them."""
 
 
 def keep_finished(folder: Path) -> None:
     """Copies what a launch will change; copies of an earlier launch are replaced."""
     forget_finished(folder)
-    unnamed = folder / f".{FOLDER_NAME}.{os.getpid()}.tmp"
+    unnamed = folder / temporary_name(FOLDER_NAME)
+    remove(unnamed)
+    unnamed.mkdir()
     for path in _files(folder):
         copy = unnamed / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    (unnamed / MARK).write_text(json.dumps(_mark_of(folder)))
+        write_bytes_atomically(copy, path.read_bytes())
+    marks = [_mark_of(folder / CHECKPOINTS / name) for name in NEWEST_FIRST]
+    write_text_atomically(unnamed / MARKS, json.dumps(marks))
     unnamed.rename(folder / FOLDER_NAME)
 
 
 def is_kept(folder: Path) -> bool:
     """Returns whether there are copies, and no checkpoint was written since they were made."""
+    place = folder / FOLDER_NAME
     try:
-        return bool(json.loads((folder / FOLDER_NAME / MARK).read_text()) == _mark_of(folder))
-    except (OSError, ValueError):
+        return not place.is_symlink() and _mark_of(folder / CHECKPOINTS / LAST) in json.loads(
+            (place / MARKS).read_text()
+        )
+    except (OSError, ValueError, TypeError):
         return False
 
 
@@ -66,10 +71,10 @@ def forget_finished(folder: Path) -> None:
     """Removes the copies."""
     place = folder / FOLDER_NAME
     if place.exists():
-        leaving = folder / f".{FOLDER_NAME}.{os.getpid()}.tmp"
-        shutil.rmtree(leaving, ignore_errors=True)
+        leaving = folder / temporary_name(FOLDER_NAME)
+        remove(leaving)
         place.rename(leaving)  # All at once: half of them must never count.
-        shutil.rmtree(leaving, ignore_errors=True)
+        remove(leaving)
 
 
 def settled(folder: Path) -> Path:
@@ -78,7 +83,7 @@ def settled(folder: Path) -> Path:
     A launch that was killed before it saved can put nothing back. Whoever looks at its run sees it as the next launch
     will: finished.
     """
-    if not (folder / FOLDER_NAME).is_dir() or not is_kept(folder) or is_held(folder):
+    if not is_kept(folder) or is_held(folder):
         return folder
     try:
         is_waiting = is_in_queue(read_record(folder))
@@ -98,10 +103,10 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
-def _mark_of(folder: Path) -> list[int]:
-    """Returns what tells one `last.ckpt` from another; each is a file of its own, renamed to this name."""
+def _mark_of(checkpoint: Path) -> list[int]:
+    """Returns what tells one checkpoint from another, by whatever name: each is written as a file of its own."""
     try:
-        status = (folder / CHECKPOINTS / LAST).stat()
+        status = checkpoint.stat()
     except FileNotFoundError:
         return []
     return [status.st_ino, status.st_mtime_ns, status.st_size]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.run.continuation import Run
+from common.run.metrics import read_last_metrics
 from common.run.record import Git, Launch, Machine, Status
 from common.utils.misc import available_cpus, repository_path
 
@@ -74,6 +75,9 @@ def end_launch(run: Run, status: Status, seconds: float, *, error: str | None = 
     record, error = run.record, redacted(error) if error else None
     end = Launch(**vars(record.launches[-1]) | {"ended": _now(), "status": status, "error": error})
     end.result, end.seconds = result, round(seconds, 1)
+    if status == "finished":
+        with contextlib.suppress(OSError, ValueError):
+            end.metrics = read_last_metrics(run.folder)
     launches = [*record.launches[:-1], end]
     run.update(
         # What was finished stays finished: what failed is only the launch.

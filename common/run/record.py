@@ -4,11 +4,8 @@ This file has the one schema, the one reader and the one writer. What is read is
 record has to expect anything else than the schema says.
 """
 
-import errno
 import functools
 import json
-import os
-import stat
 import time
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from common.errors import RunError
 from common.run.atomic import write_text_atomically
+from common.run.files import REMEDY, read_bytes
 from common.run.identity import is_larger_budget
 
 FILE_NAME = "provenance.json"
@@ -86,6 +84,8 @@ class Launch:
         status: How it ended.
         error: What went wrong.
         result: What the subtask returned.
+        metrics: The last value of each metric when it finished; a launch that goes on from there takes the last rows
+            of `metrics.csv` back.
         seconds: How long it took.
     """
 
@@ -96,6 +96,7 @@ class Launch:
     status: Status = "running"
     error: str | None = None
     result: Any = None
+    metrics: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
 
 
@@ -205,11 +206,12 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / FILE_NAME
     try:
-        content: Any = json.loads(_bytes_of(path), parse_int=_integer)
+        content: Any = json.loads(read_bytes(folder, FILE_NAME), parse_int=_integer)
     except FileNotFoundError as error:
         raise DamagedRecordError(path, f"no {FILE_NAME}: not a run, or not yet one") from error
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+        reason = reason.partition(f". {REMEDY}")[0]
         raise DamagedRecordError(path, f"{FILE_NAME} cannot be read: {reason}") from error
     try:
         return _checked_record(content)
@@ -222,20 +224,6 @@ def read_record(folder: Path) -> Record:
 def write_record(folder: Path, record: Record) -> None:
     """Writes a run's `provenance.json`, whole or not at all."""
     write_text_atomically(folder / FILE_NAME, json.dumps(asdict(record), indent=2, default=str) + "\n")
-
-
-def _bytes_of(path: Path) -> bytes:
-    """Returns a file's content; follows no link, and waits for nothing, whatever lies there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ValueError("it is a symbolic link") from error
-        raise
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is not a file")
-        return file.read()
 
 
 def _integer(text: str) -> int:

@@ -1,7 +1,11 @@
 """Which folder a launch gets: an earlier run's, or a new one."""
 
+import json
 import logging
+import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +15,9 @@ from typing import Any
 import pytest
 
 from common.run.continuation import Run, choose_folder, earlier_runs
-from common.run.record import Record, Status
+from common.run.files import read_bytes
+from common.run.lock import FolderLock
+from common.run.record import Record, Status, read_record
 
 
 def launch(**changes: Any) -> Record:
@@ -89,12 +95,6 @@ def test_a_folder_that_is_written_to_is_left_alone(tmp_path: Path) -> None:
     held.lock.release()
 
 
-def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
-    first = choose(tmp_path, launch())
-    (first.folder / "provenance.json").write_text("{")
-    assert choose(tmp_path, launch()).folder.name == "now_1"
-
-
 @pytest.mark.parametrize("is_continuation", [False, True])
 def test_launches_at_the_same_moment_get_a_folder_each(tmp_path: Path, is_continuation: bool) -> None:
     if is_continuation:
@@ -111,3 +111,150 @@ def test_launches_at_the_same_moment_get_a_folder_each(tmp_path: Path, is_contin
     assert len({run.folder for run in runs}) == 8
     for run in runs:
         run.lock.release()
+
+
+DAMAGES = ["", "{", "[]", '{"kind": "plain", "identity": 3}']
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_a_damaged_run_of_this_task_is_named(tmp_path: Path, content: str) -> None:
+    first = choose(tmp_path, launch())
+    (first.folder / "provenance.json").write_text(content)
+    second = choose(tmp_path, launch())
+    assert second.folder.name == "now_1"
+    assert f"a damaged run of this task lies at {first.folder}: provenance.json " in second.reason
+    assert "no earlier one" not in second.reason
+    assert "(it has no checkpoint: delete it)" in second.reason
+
+
+def test_a_damaged_run_without_a_record_names_its_checkpoint(tmp_path: Path) -> None:
+    first = choose(tmp_path, launch())
+    (first.folder / "provenance.json").unlink()
+    (first.folder / "lightning").mkdir()
+    (first.folder / "lightning" / "last.ckpt").write_bytes(b"x")
+    assert (
+        f"(to start from it: config.ckpt_path={first.folder}/lightning/last.ckpt)" in choose(tmp_path, launch()).reason
+    )
+
+
+def test_a_good_run_is_continued_beside_a_damaged_one(tmp_path: Path) -> None:
+    damaged, good = choose(tmp_path, launch()), choose(tmp_path, launch(), may_continue=False)
+    (damaged.folder / "provenance.json").write_text("{")
+    again = choose(tmp_path, launch())
+    assert again.folder == good.folder
+    assert again.reason.startswith("continuing the interrupted run now_1; a damaged run of this task lies at")
+
+
+def test_what_is_no_run_or_another_one_is_no_damaged_run_of_this_task(tmp_path: Path) -> None:
+    other = choose(tmp_path, launch(identity="b2"))
+    record = json.loads((other.folder / "provenance.json").read_text())
+    (other.folder / "provenance.json").write_text(json.dumps({**record, "budget": 3}))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    assert choose(tmp_path, launch()).reason == "a new run: there is no earlier one of this identity"
+
+
+def test_of_many_damaged_runs_only_some_are_named(tmp_path: Path) -> None:
+    for _ in range(5):
+        run = choose(tmp_path, launch(), may_continue=False)
+        (run.folder / "provenance.json").write_text("{")
+    reason = choose(tmp_path, launch()).reason
+    assert reason.count("a damaged run of this task lies at") == 3
+    assert reason.endswith("; 2 more are damaged")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+@pytest.mark.parametrize("mode", [0o755, 0o000])
+def test_another_users_run_is_left_alone_and_stops_nothing(mode: int) -> None:
+    """The launch is a process of its own, as another user than root, who may read everything."""
+    with tempfile.TemporaryDirectory() as shared:  # What pytest makes is for one user alone.
+        Path(shared).chmod(0o777)
+        check_beside_another_users_run(Path(shared), mode)
+
+
+def check_beside_another_users_run(root: Path, mode: int) -> None:
+    theirs = choose(root, launch())
+    theirs.folder.chmod(mode)
+    before = (theirs.folder / "provenance.json").read_bytes()
+
+    def start() -> str:
+        run = choose(root, launch())
+        assert run.folder.name == "now_1"
+        return run.reason
+
+    reason = as_another_user(start)
+    expected = "now, of the same identity, belongs to another user" if mode else "there is no earlier one"
+    assert expected in reason
+    assert (theirs.folder / "provenance.json").read_bytes() == before
+    theirs.folder.chmod(0o755)
+
+
+def as_another_user(work: Callable[[], str]) -> str:
+    """Returns what a function returns in a process of another user."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(12345)
+            text = work()
+        except BaseException as error:
+            text = f"failed: {error!r}"
+        os.write(write, text.encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as file:
+        return file.read()
+
+
+def test_a_folder_that_cannot_be_locked_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(tmp_path, launch())
+    acquire, failures = FolderLock.acquire, [PermissionError(13, "Permission denied")]
+
+    def fail_once(lock: FolderLock) -> bool:
+        if failures:
+            raise failures.pop()
+        return acquire(lock)
+
+    monkeypatch.setattr(FolderLock, "acquire", fail_once)
+    reason = choose(tmp_path, launch()).reason
+    assert reason == "a new run: now cannot be written to: Permission denied"
+
+
+def test_a_run_that_finishes_while_its_lock_is_waited_for_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = choose(tmp_path, launch())
+    wanted = launch()
+    earlier = earlier_runs(tmp_path, wanted)
+    end(first, "finished")
+    run = choose_folder(tmp_path / "now", wanted, earlier, may_continue=True)
+    run.lock.release()
+    assert run.reason == "a new run: now is finished at this budget"
+
+
+def test_each_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(tmp_path, launch())
+    choose(tmp_path, launch(identity="b2"))
+    read = list[str]()
+
+    def note(folder: Path, name: str) -> bytes:
+        read.append(f"{folder.name}/{name}")
+        return read_bytes(folder, name)
+
+    monkeypatch.setattr("common.run.record.read_bytes", note)
+    assert choose(tmp_path, launch()).folder.name == "now"
+    assert [name for name in read if name.startswith("now")] == ["now/provenance.json", "now_1/provenance.json"]
+
+
+def test_a_finished_run_is_kept_until_the_launch_that_prolongs_it_has_saved(tmp_path: Path) -> None:
+    first = choose(tmp_path, launch())
+    end(first, "finished")
+    before = (first.folder / "provenance.json").read_bytes()
+    longer = launch(budget={"trainer.max_epochs": 5})
+    assert choose(tmp_path, longer).folder == first.folder  # And then it is killed.
+    assert read_record(first.folder).budget == {"trainer.max_epochs": 5}
+    assert choose(tmp_path, launch()).reason == "a new run: now is finished at this budget"
+    shutil.rmtree(tmp_path / "now_1")
+    assert choose(tmp_path, longer).reason == "continuing the finished run now"
+    assert (first.folder / ".finished" / "provenance.json").read_bytes() == before
