@@ -12,6 +12,7 @@ each launch must show the epoch, the position and the total with which the check
 
 import argparse
 import csv
+import functools
 import json
 import os
 import random
@@ -32,7 +33,6 @@ from benchmarks.terminal import Terminal  # noqa: E402  # Found by the line befo
 
 COMMAND = ("projects/classify_mnist/train.py", "task=fnn", "datamodule.config.source=digits")
 POSITION = re.compile(r"Epoch (\d+):[^\r\n]*?(\d+)/([\d?]+) \[")
-STARTED = "Folder "
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 CTRL_C = b"\x03"
 START_UP_SHARE = 0.2
@@ -69,8 +69,15 @@ class Typed:
         words = [sys.executable, str(REPOSITORY / COMMAND[0]), *COMMAND[1:], *self.overrides]
         return Terminal(words, kept | own, **self.options)
 
-    def interrupt(self, number: signal.Signals, has_come: Callable[[str], object], delay_s: float = 0.0) -> Terminal:
-        """Types the command, and ends it once the terminal shows something, some time later.
+    def interrupt(
+        self, number: signal.Signals, has_come: Callable[[str], object], then: Callable[[], object] = bool
+    ) -> Terminal:
+        """Types the command, and ends it once the terminal shows something.
+
+        Args:
+            number: How; `SIGINT` is typed.
+            has_come: Tells from all that was written whether the moment has come.
+            then: Waits for something else after that.
 
         Returns:
             The terminal, whose process has ended.
@@ -78,7 +85,7 @@ class Typed:
         position = self.next_position()
         terminal = self.type()
         terminal.wait_for(has_come)
-        time.sleep(delay_s)
+        then()
         if number == signal.SIGINT:
             terminal.type(CTRL_C)
         elif terminal.process.returncode is None:
@@ -179,7 +186,8 @@ def main() -> int:
             number, is_start_up = rng.choice(SIGNALS), rng.random() < START_UP_SHARE
             moment = (lambda _: True) if is_start_up else has_passed(target, int(per_epoch))
             before = len(typed.problems)
-            screen = typed.interrupt(number, moment, rng.uniform(0, 8.0 if is_start_up else 0.5)).screen
+            delay_s = rng.uniform(0, 8.0 if is_start_up else 0.5)
+            screen = typed.interrupt(number, moment, functools.partial(time.sleep, delay_s)).screen
             shown = [line for line in screen.drawn if POSITION.search(line)]
             where = f"{shown[0][:20]} … {shown[-1][:30]}" if shown else "start-up"
             print(f"{index + 1}: {number.name} at {where}: {typed.problems[before:] or 'as it should be'}", flush=True)

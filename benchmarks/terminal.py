@@ -140,8 +140,8 @@ class Terminal:
     def wait_for(self, has_come: Callable[[str], object]) -> bool:
         """Waits until what was written fulfils something, or the command has ended; returns whether it does."""
         with self._fresh:
-            self._fresh.wait_for(lambda: has_come(self.text) or not self._is_open)
-            return bool(has_come(self.text))
+            found = self._fresh.wait_for(lambda: "shown" if has_come(self.text) else "" if self._is_open else "ended")
+        return found == "shown"
 
     def wait(self) -> int:
         """Waits until the command has ended; returns its status."""

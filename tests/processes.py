@@ -96,10 +96,12 @@ def start(words: list[str], environment: dict[str, str], *, is_warm: bool = True
 
 def _run(words: list[str], environment: dict[str, str], output: str) -> None:
     os.setsid()
-    with open(output, "ab", buffering=0) as file, open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    file, nothing = os.open(output, os.O_RDWR | os.O_APPEND), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # A terminal that is opened for reading, too, becomes the one that controls the session.
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    os.close(nothing)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = words

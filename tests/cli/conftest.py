@@ -145,7 +145,7 @@ def held() -> Iterator[Callable[[Path], None]]:
 @pytest.fixture(scope="session")
 def real_root(command: Callable[..., Any]) -> Path:  # noqa: F811
     """Two learning rates with three seeds, and a run that failed, of classify_mnist."""
-    short = ("trainer.max_epochs=2", "trainer.limit_train_batches=20", "trainer.log_every_n_steps=5", "logger=none")
+    short = ("trainer.max_epochs=2", "trainer.limit_train_batches=20", "trainer.log_every_n_steps=5")
     swept = command("fnn", *short, "litmodule.optimizer.lr=1e-3,1e-2", "config.seed=0,1,2")
     assert swept.status == 0, swept.output
     failed = command("fnn", *short, "litmodule.optimizer.lr=1e38", root=swept.root)
@@ -190,7 +190,6 @@ def in_copy(copy_of_repository: Path, root: Path) -> Callable[..., Said]:
 
     def run(*arguments: object) -> Said:
         environment = {**os.environ, "PYTHONPATH": str(copy_of_repository), "AI_RESEARCH_PATH": str(root)}
-        environment["WANDB_MODE"] = "offline"
         words = [sys.executable, *map(str, arguments)]
         result = subprocess.run(
             words, cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False

@@ -21,17 +21,10 @@ from tests.docs.conftest import FinishedRun, Shell
 from tests.docs.markdown import DOCUMENTS, REPOSITORY, all_blocks, commands, read, table
 from tests.processes import Process, start
 
-CHEAP = (
-    "logger=none",
-    "datamodule.config.source=digits",
-    "trainer.max_epochs=1",
-    "trainer.limit_train_batches=10",
-    "trainer.enable_progress_bar=false",
-)
+CHEAP = ("datamodule.config.source=digits", "trainer.max_epochs=1", "trainer.limit_train_batches=10")
 """Appended to a command that trains, each unless the command sets that key itself."""
 
 CHEAP_EVOLUTION = (
-    "logger=none",
     "config.num_generations=1",
     "config.num_test_episodes=30",
     "config.num_validation_episodes=30",

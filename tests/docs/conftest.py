@@ -38,7 +38,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_", "AI_"))}
         kept |= {"HOME": str(home), "NETRC": str(home / ".netrc"), "PYTHONPATH": str(folder)}
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        kept |= {"WANDB_MODE": "offline", "COLUMNS": "120"} | environment
+        kept |= {"COLUMNS": "120"} | environment
         return subprocess.run(words, cwd=folder, env=kept, capture_output=True, text=True, check=False)
 
     return run

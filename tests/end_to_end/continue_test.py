@@ -17,7 +17,6 @@ from projects.classify_mnist.litmodule import MNISTClassificationLitModule
 from tests.processes import WarmProcess
 
 SHORT = (
-    "logger=none",
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
     "datamodule.config.fixed_per_device_batch_size=128",

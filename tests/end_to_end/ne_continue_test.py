@@ -11,13 +11,11 @@ import pytest
 import torch
 
 from common.ne.evolution import Evolution
-from tests.end_to_end.conftest import ONE_CPU
 from tests.end_to_end.continue_test import Crash, chaos_module, without_time
 from tests.ne.conftest import same
 
 PROJECT = "ne_control_score"
 SHORT = (
-    "logger=none",
     "config.num_generations=5",
     "config.target_fitness=null",
     "config.num_validation_episodes=30",
@@ -32,14 +30,14 @@ def launch(command: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Runs the same command in the same root."""
     (tmp_path / "place").mkdir()
     return lambda *overrides: command(
-        "cartpole_dynamic", *SHORT, *overrides, project=PROJECT, defaults=(ONE_CPU,), root=tmp_path / "place"
+        "cartpole_dynamic", *SHORT, *overrides, project=PROJECT, defaults=(), root=tmp_path / "place"
     )
 
 
 @pytest.fixture(scope="module")
 def peaceful(command: Callable[..., Any]) -> Any:
     """The run that is left in peace."""
-    return command("cartpole_dynamic", *SHORT, project=PROJECT, defaults=(ONE_CPU,))
+    return command("cartpole_dynamic", *SHORT, project=PROJECT, defaults=())
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def test_the_first_budget_that_is_spent_ends_the_run(launch) -> None:
 @pytest.mark.parametrize("num_ranks", [2, 3])
 def test_any_number_of_ranks_computes_the_same(command, tmp_path: Path, peaceful, num_ranks: int) -> None:
     ranks = f"hydra.launcher.tasks_per_node={num_ranks}"
-    run = command("cartpole_dynamic", *SHORT, ranks, project=PROJECT, defaults=(ONE_CPU,), root=tmp_path)
+    run = command("cartpole_dynamic", *SHORT, ranks, project=PROJECT, defaults=(), root=tmp_path)
     assert_same(run, peaceful)
     assert not [path for path in run.folder.glob("rank_*.log") if "Traceback" in path.read_text()]
 
@@ -136,7 +134,7 @@ def test_any_number_of_ranks_computes_the_same(command, tmp_path: Path, peaceful
 def test_chaos(monkeypatch: pytest.MonkeyPatch) -> None:
     chaos = chaos_module()
     monkeypatch.setattr(chaos, "MOMENTS", ("training",))
-    settings = ("logger=none", "config.num_generations=30", "config.target_fitness=null", ONE_CPU)
+    settings = ("config.num_generations=30", "config.target_fitness=null")
     settings += ("population.config.size=64", "config.num_validation_episodes=30")
     rng, draw = random.Random(1), random.Random(0).random
     rng.randint = lambda low, high: 1  # type: ignore[method-assign]  # One kill.

@@ -19,13 +19,12 @@ from common.errors import ConfigError
 from common.ne.load import load
 from common.ne.random_numbers import episode_seeds
 from common.run.metrics import read_metrics
-from tests.end_to_end.conftest import ONE_CPU, REPOSITORY
+from tests.end_to_end.conftest import REPOSITORY
 
 PROJECT = "ne_control_score"
 TASKS = sorted(path.stem for path in (REPOSITORY / "projects" / PROJECT / "task").glob("*.yaml"))
 
 SMALL = (
-    ONE_CPU,
     "hydra.launcher.tasks_per_node=1",
     "config.num_generations=2",
     "config.num_minutes=null",
@@ -50,10 +49,10 @@ def evolve(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module", params=TASKS)
 def run(request: pytest.FixtureRequest, evolve: Callable[..., Any]) -> Any:
-    """A finished run of each task, for two generations; W&B writes one of them down."""
+    """A finished run of each task, for two generations."""
     if request.param == "lunarlander":
         pytest.importorskip("Box2D")
-    finished = evolve(request.param, *([] if request.param == "cartpole_dynamic" else ["logger=none"]))
+    finished = evolve(request.param)
     assert finished.status == 0, finished.output
     return finished
 
@@ -92,9 +91,7 @@ def test_the_result_is_the_champions_mean_on_the_test_episodes_and_its_file_play
 @pytest.mark.slow
 def test_run_leaves_hydras_files_checkpoints_and_its_log(run: Any) -> None:
     assert {path.name for path in (run.folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
-    assert set(SMALL) - {ONE_CPU} <= set(yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_text())) | {
-        SMALL[1]
-    }
+    assert set(SMALL) <= set(yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_text())) | {SMALL[0]}
     checkpoint = torch.load(run.folder / "lightning" / "last.ckpt", weights_only=True)
     assert checkpoint["generation"] == 2
     assert "a new run" in run.log
@@ -131,7 +128,7 @@ def test_wandb_gets_a_run_with_the_champions_gif(evolve: Callable[..., Any]) -> 
 def test_play_replays_and_records(
     evolve: Callable[..., Any], cli_in_subprocess: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = evolve("cartpole", "logger=none")
+    run = evolve("cartpole")
     script = REPOSITORY / "projects" / PROJECT / "play.py"
     gif = tmp_path / "play.gif"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -165,7 +162,7 @@ def test_a_champion_whose_file_names_something_foreign_is_refused(tmp_path: Path
     ],
 )
 def test_mistakes_end_in_one_message_and_status_2(evolve: Callable[..., Any], overrides: list[str], text: str) -> None:
-    run = evolve("cartpole", "logger=none", *overrides)
+    run = evolve("cartpole", *overrides)
     assert run.status == 2, run.output
     assert text in run.output
     assert "Traceback" not in run.output
@@ -174,7 +171,7 @@ def test_mistakes_end_in_one_message_and_status_2(evolve: Callable[..., Any], ov
 
 def test_every_point_that_cannot_start_is_named(evolve: Callable[..., Any]) -> None:
     points = ("algorithm=simple_ga,openai_es", "population/networks=feedforward,dynamic")
-    run = evolve("cartpole", "logger=none", *points, "evaluator.config.environment=CartPole-v1,CartPol-v1")
+    run = evolve("cartpole", *points, "evaluator.config.environment=CartPole-v1,CartPol-v1")
     assert run.status == 2, run.output
     told = [line for line in run.output.splitlines() if "at the point" in line]
     assert len(told) == 4 + 1

@@ -16,7 +16,7 @@ from hydra_zen import instantiate
 from PIL import Image
 
 import common.run
-from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU
+from tests.end_to_end.conftest import DIGITS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECTS = ("classify_mnist", "oscillator_pred")
@@ -54,7 +54,7 @@ SHORTENED = ("trainer.max_epochs=2", "trainer.log_every_n_steps=10", "litmodule.
 def run(request: pytest.FixtureRequest, command: Callable[..., Any]) -> Any:
     """A finished run of each task, for two epochs."""
     project, task = request.param
-    finished = command(task, *SHORTENED, project=project, defaults=(NO_BAR, ONE_CPU, *SMALL[project]))
+    finished = command(task, *SHORTENED, project=project, defaults=SMALL[project])
     assert finished.status == 0, finished.output
     return finished
 
@@ -70,7 +70,7 @@ def test_there_are_tasks_to_test() -> None:
 
 def test_search_for_a_cluster_runs_here_too(command: Callable[..., Any]) -> None:
     """Its launcher is another, it has no GPU, and two trials are enough: all else is as on the cluster."""
-    here = ("hydra/launcher=local", "config.device=cpu", "hydra.sweeper.n_trials=2", "logger=none")
+    here = ("hydra/launcher=local", "config.device=cpu", "hydra.sweeper.n_trials=2")
     finished = command("mlp_beluga", *here, "trainer.max_epochs=1")
     assert finished.status == 0, finished.output
     (sweep,) = finished.root.glob("data/classify_mnist/mlp_beluga/*")

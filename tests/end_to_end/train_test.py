@@ -8,24 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-LOCAL = "logger=none"
-WITHOUT_SOURCE = ("trainer.enable_progress_bar=false", "hydra.launcher.cpus_per_task=1")
 
-
-@pytest.fixture(scope="module")
-def reference(command: Callable[..., Any]) -> Any:
-    """The task `fnn` as it is shipped, without W&B."""
-    finished = command("fnn", LOCAL)
-    assert finished.status == 0, finished.output
-    return finished
+@pytest.fixture
+def reference(shipped: Any) -> Any:
+    """The task `fnn` as it is shipped."""
+    return shipped
 
 
 @pytest.fixture(scope="module")
 def ends_well(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function that runs a command, without W&B, and asserts that it succeeds."""
+    """Returns a function that runs a command, and asserts that it succeeds."""
 
     def run(*overrides: str, task: str = "fnn", **keywords: Any) -> Any:
-        finished = command(task, LOCAL, *overrides, **keywords)
+        finished = command(task, *overrides, **keywords)
         assert finished.status == 0, finished.output
         return finished
 
@@ -54,9 +49,23 @@ def test_fnn_trains_three_epochs_of_the_automatic_batch_size(reference: Any) -> 
     assert steps_taken(reference) == 3 * 102
 
 
-def test_without_wandb_there_is_no_wandb_folder(reference: Any) -> None:
-    assert not (reference.folder / "wandb").exists()
-    assert "W&B" not in reference.output
+def test_without_wandb_there_is_no_wandb_folder(ends_well: Callable[..., Any]) -> None:
+    run = ends_well("logger=none", "trainer.max_epochs=1")
+    assert not (run.folder / "wandb").exists()
+    assert "W&B" not in run.output
+
+
+def test_a_pipe_gets_one_line_for_each_epoch_and_no_control_characters(reference: Any) -> None:
+    lines = reference.output.splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("Epoch")] == ["Epoch 0", "Epoch 1", "Epoch 2"]
+    assert all(line.isprintable() for line in lines)
+    (last,) = (line for line in lines if line.startswith("Epoch 2"))
+    assert f"val/loss {reference.series('val/loss')[-1]:.4g}" in last
+
+
+def test_switched_off_the_progress_is_not_shown(ends_well: Callable[..., Any]) -> None:
+    run = ends_well("trainer.enable_progress_bar=false", "trainer.max_epochs=1")
+    assert "Epoch" not in run.output
 
 
 def test_counters_are_in_the_checkpoint(reference: Any) -> None:
@@ -159,7 +168,7 @@ def test_optimiser_and_scheduler_are_chosen_on_the_command_line(ends_well: Calla
 
 
 def test_sweep_trains_every_point_as_if_it_were_alone(reference: Any, command: Callable[..., Any]) -> None:
-    sweep = command("fnn", LOCAL, "config.seed=1,0", "trainer.max_epochs=1", "trainer.log_every_n_steps=50")
+    sweep = command("fnn", "config.seed=1,0", "trainer.max_epochs=1", "trainer.log_every_n_steps=50")
     assert sweep.status == 0, sweep.output
     from common.run.metrics import read_metrics
 
@@ -184,7 +193,7 @@ def test_compiled_network_trains_with_the_losses_of_the_eager_one(ends_well: Cal
 
 @pytest.mark.slow
 def test_compiled_run_still_checks_shapes_in_its_first_step(command: Callable[..., Any]) -> None:
-    run = command("fnn", LOCAL, "config.compile=true", "litmodule.nnmodule.config.input_size=783")
+    run = command("fnn", "config.compile=true", "litmodule.nnmodule.config.input_size=783")
     assert run.status == 1
     assert "783" in run.output
 
@@ -193,14 +202,14 @@ def test_real_mnist_is_learnt_by_one_layer(ends_well: Callable[..., Any]) -> Non
     data = Path(__file__).resolve().parents[3] / "shared" / "data"
     if not (data / "MNIST").is_dir():
         pytest.skip(f"MNIST is not in {data}")
-    run = ends_well(f"config.data_dir={data}", defaults=WITHOUT_SOURCE)
+    run = ends_well(f"config.data_dir={data}", defaults=())
     assert run.provenance["data"]["source"] == "mnist"
     assert run.final("test/accuracy") >= 0.915
     assert steps_taken(run) == 3 * -(-55000 // 550)
 
 
 def test_settings_that_contradict_each_other_start_nothing(command: Callable[..., Any]) -> None:
-    run = command("fnn", LOCAL, "config.evaluate_only=true")
+    run = command("fnn", "config.evaluate_only=true")
     assert run.status == 2
     assert "config.ckpt_path=<a file>" in run.output
     assert list(itertools.islice(run.root.rglob("metrics.csv"), 1)) == []

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from common.run.metrics import read_metrics
-from tests.end_to_end.conftest import DIGITS, NO_BAR, ONE_CPU, REPOSITORY
+from tests.end_to_end.conftest import DIGITS, REPOSITORY
 from tests.processes import Process, start
 
 INTERVAL, NUM_SAMPLES = 40, 4
@@ -115,15 +115,8 @@ def services_of(process: Process) -> list[int]:
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["alone", "with the run"])
 def test_run_outlives_the_service_process_and_still_saves(tmp_path: Path, *, is_stopped: bool) -> None:
     """A scheduler that stops a job sends its signal to all of the job's processes, W&B's among them."""
-    command = [
-        sys.executable,
-        str(REPOSITORY / "projects/classify_mnist/train.py"),
-        "task=fnn",
-        DIGITS,
-        NO_BAR,
-        ONE_CPU,
-    ]
-    environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path), "WANDB_MODE": "offline"}
+    command = [sys.executable, str(REPOSITORY / "projects/classify_mnist/train.py"), "task=fnn", DIGITS]
+    environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path)}
     process = start(command, environment, is_warm=False)
     folders: list[Path] = []
     while not (folders and len(read_metrics(folders[0])) > 1):

@@ -22,7 +22,6 @@ DEFAULTS = (
     "hydra/launcher=slurm",
     "hydra.launcher.cpus_per_task=1",
     "datamodule.config.source=digits",
-    "trainer.enable_progress_bar=false",
     "trainer.log_every_n_steps=1",
 )
 TIMEOUT_S = 240.0
@@ -46,7 +45,11 @@ class LoginNode:
     def start(self, task: str, *overrides: str) -> Process:
         """Starts a command, and does not wait for it."""
         program = self.repository / "projects" / "classify_mnist" / "train.py"
-        own = {"AI_RESEARCH_PATH": str(self.root), "WANDB_MODE": "offline", "PYTHONPATH": str(self.repository)}
+        own = {
+            "AI_RESEARCH_PATH": str(self.root),
+            "NETRC": str(self.root / "netrc"),
+            "PYTHONPATH": str(self.repository),
+        }
         words = [sys.executable, str(program), f"task={task}", *DEFAULTS, *overrides]
         return start(words, self.environment | own, is_warm=self.repository == REPOSITORY)
 

@@ -1,5 +1,7 @@
 """Data that fits in memory: a batch is one indexing operation, with no Python work per sample."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -25,9 +27,13 @@ class InMemoryDataset(Dataset[tuple[Tensor, ...]]):
         """Returns the number of samples."""
         return len(self.tensors[0])
 
-    def __getitem__(self, indices: int | list[int]) -> tuple[Tensor, ...]:
-        """Returns one sample, or the batch of several."""
-        if isinstance(indices, int):
+    def __getitem__(self, indices: Any) -> tuple[Tensor, ...]:
+        """Returns one sample, or the batch of several.
+
+        Args:
+            indices: Whatever indexes a tensor: samplers and subsets also pass NumPy's numbers, tensors and slices.
+        """
+        if not isinstance(indices, list):
             return tuple(tensor[indices] for tensor in self.tensors)
         order = torch.tensor(indices, dtype=torch.long)
         return tuple(tensor.index_select(0, order) for tensor in self.tensors)  # A third of the time of `[indices]`.

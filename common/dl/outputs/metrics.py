@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.utilities.apply_func import convert_tensors_to_scalars
 from pytorch_lightning.loggers.logger import DummyLogger, Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -40,9 +41,14 @@ class MetricsFileLogger(Logger):
         return self.file
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Appends a row."""
-        self.file.append(metrics, step)
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Appends a row.
+
+        Args:
+            metrics: Numbers, some in tensors: `LearningRateMonitor` passes rates as the optimiser has them.
+            step: Optimiser steps so far.
+        """
+        self.file.append(convert_tensors_to_scalars(dict(metrics)), step)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:

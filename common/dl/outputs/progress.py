@@ -100,11 +100,10 @@ class ProgressBar(TQDMProgressBar):
 
     @property
     def _num_done(self) -> int:
-        """Batches of the epoch that lie behind: none, unless it was begun by an earlier launch or goes on."""
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress  # Typed as its base, which counts less.
-        num_processed: int = progress.current.processed
-        is_over = progress.is_last_batch or num_processed >= self.trainer.num_training_batches
-        return 0 if is_over else num_processed
+        """Batches that lie behind in the epoch that runs; none where the next one has not begun."""
+        loop: Any = self.trainer.fit_loop  # Its counters are typed as their base, which counts less.
+        epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
+        return int(batches.processed) if epochs.started > epochs.processed else 0
 
     def _bar(self, description: str, **settings: Any) -> Bar:
         file, bar_format = sys.stdout, self.BAR_FORMAT

@@ -22,7 +22,7 @@ class SteadyWandbLogger(Steady, WandbLogger):
         """Sends what a Lightning module calls its hyperparameters."""
         self.attempt(lambda: super(SteadyWandbLogger, self).log_hyperparams(params, *args, **kwargs))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Sends scalars."""
         self.attempt(lambda: super(SteadyWandbLogger, self).log_metrics(dict(metrics), step))
 

@@ -215,7 +215,6 @@ FNN = (
     "task=fnn",
     "logger=none",
     "datamodule.config.source=digits",
-    "trainer.enable_progress_bar=false",
     "hydra.launcher.cpus_per_task=1",
 )
 
