@@ -152,8 +152,8 @@ def _self_contradictions(folder: Path, num_ranks: int) -> list[str]:
 def _evaluate(path: Path, config: Any, num_ranks: int) -> float:
     """Returns the validation loss of a checkpoint, by a plain loop over the samples."""
     network = instantiate(config.litmodule.nnmodule)
-    prefix = "nnmodule."
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "average.module." if "average.n_averaged" in state else "nnmodule."
     own = {key.removeprefix(prefix): value.double() for key, value in state.items() if key.startswith(prefix)}
     network.load_state_dict(own)
     inputs, labels = samples_of("val")

@@ -133,7 +133,7 @@ def test_judge_evaluates_the_best_network_itself(peaceful: Path, copy: Path) -> 
     """Both runs agree, and both say what is not so."""
     for run in (copy, peaceful):
         assert not judge(run, run)
-    change_checkpoint(copy / "lightning/best.ckpt", lambda held: held["state_dict"]["nnmodule.layers.0.weight"].zero_())
+    change_checkpoint(copy / "lightning/best.ckpt", lambda held: held["state_dict"]["nnmodule.layers.4.weight"].zero_())
     assert any("evaluated again" in found for found in judge(copy, copy))
 
 

@@ -16,7 +16,7 @@ NUM_FEATURES, NUM_CLASSES = 6, 3
 NOISE = 0.1
 SIZES = {"train": 40, "val": 12, "test": 11}
 
-Loader = Literal["base", "weights", "shuffled", "weighted", "in_order"]
+OwnLoader = Literal["shuffled", "weighted", "in_order"]
 
 
 @dataclass
@@ -25,11 +25,13 @@ class LearningDataModuleConfig(BaseDataModuleConfig):
 
     Attributes:
         is_noisy: Whether samples are made one by one, with random numbers, instead of cut out of memory.
-        loader: What serves the training set: the base's loader, also with weights, or one of the project's own.
+        has_weights: Whether some training samples are drawn more often than others.
+        own_loader: Which training loader a data module with loaders of its own has.
     """
 
     is_noisy: bool = False
-    loader: Loader = "base"
+    has_weights: bool = False
+    own_loader: OwnLoader = "shuffled"
 
 
 class NoisySamples(Dataset[tuple[Tensor, Tensor]]):
@@ -68,18 +70,26 @@ class LearningDataModule(BaseDataModule):
 
     def train_weights(self) -> Tensor | None:
         """Returns how often a sample is drawn."""
-        return 1.0 + samples_of("train")[1] if self.config.loader == "weights" else None
+        return 1.0 + samples_of("train")[1] if self.config.has_weights else None
+
+    def _dataset(self, split: str) -> Dataset[Any]:
+        samples = samples_of(split)
+        if not self.config.is_noisy:
+            return InMemoryDataset(*samples)
+        return NoisySamples(*samples, scale=NOISE if split == "train" else 0.0)
+
+
+class OwnLoaderDataModule(LearningDataModule):
+    """Serves the training samples by a loader of its own, as any project of Lightning's does."""
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Returns the base's loader, or one of the project's own."""
-        if self.config.loader in ("base", "weights"):
-            return super().train_dataloader()
+        """Returns the loader."""
         dataset: Any = NoisySamples(*samples_of("train"), scale=NOISE)
         sampler = {
             "shuffled": lambda: RandomSampler(dataset),
             "weighted": lambda: WeightedRandomSampler((1.0 + dataset.labels).tolist(), len(dataset)),
             "in_order": lambda: None,
-        }[self.config.loader]()
+        }[self.config.own_loader]()
         keys = {key: value for key, value in self.dataloader.keywords.items() if key in ("persistent_workers",)}
         num_workers = self.per_device_num_workers
         return DataLoader(
@@ -89,12 +99,6 @@ class LearningDataModule(BaseDataModule):
             num_workers=num_workers,
             **(keys if num_workers else {}),
         )
-
-    def _dataset(self, split: str) -> Dataset[Any]:
-        samples = samples_of(split)
-        if not self.config.is_noisy:
-            return InMemoryDataset(*samples)
-        return NoisySamples(*samples, scale=NOISE if split == "train" else 0.0)
 
 
 def samples_of(split: str) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 
 from benchmarks.matrix.interruption import event
 from common.dl.litmodule.classification import BaseClassificationLitModule, BaseClassificationLitModuleConfig
+from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
 from common.utils.beartype import ge
 
 Schedule = Literal["base", "every_second_step", "epoch", "every_second_epoch", "plateau", "plateau_on_train"]
@@ -27,12 +28,14 @@ class LearningLitModuleConfig(BaseClassificationLitModuleConfig):
         schedule: When the learning rate changes.
         is_manual: Whether the module takes its steps by itself, with two optimisers.
         logs_means: Whether it logs means over training epochs.
+        average_decay: Decay of the average of the network's parameters, which is what is validated; 0: none is kept.
         bad_loss_every: Each how many batches, counted on over epochs, the loss is NaN; 0: never.
     """
 
     schedule: Schedule = "base"
     is_manual: bool = False
     logs_means: bool = False
+    average_decay: Annotated[float, ge(0)] = 0.0
     bad_loss_every: Annotated[int, ge(0)] = 0
 
 
@@ -45,6 +48,19 @@ class LearningLitModule(BaseClassificationLitModule):
         super().__init__(config, nnmodule, optimizer, scheduler)
         self.automatic_optimization = not config.is_manual
         self.train_metric = MeanMetric()
+        self.average = ExponentialAverage(nnmodule, config.average_decay) if config.average_decay else None
+
+    def compute_logits(self, inputs: Tensor) -> Tensor:
+        """Returns the network's scores, or its average's."""
+        if self.training or self.average is None:
+            return super().compute_logits(inputs)
+        scores: Tensor = self.average.module(inputs)
+        return scores
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Lets the average follow the network."""
+        if self.average is not None:
+            self.average.update_parameters(self.nnmodule)
 
     def configure_optimizers(self) -> Any:
         """Builds one optimiser with one of many schedules, or two optimisers."""
