@@ -111,7 +111,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
     "empty": lambda path: os.truncate(path, 0),
     "half": lambda path: os.truncate(path, path.stat().st_size // 2),
-    "NUL bytes at the end": lambda path: path.open("ab").write(bytes(4)),
+    "NUL bytes at the end": lambda path: path.write_bytes(path.read_bytes() + bytes(4)),
     "random bytes": random_bytes,
     "another type": another_type,
     "a folder": folder,

@@ -29,7 +29,7 @@ def check_best(folder: Path, last: dict[str, Any]) -> None:
         return
     raise DamagedRunError(
         f"The checkpoint {folder / BEST}, the best so far (validation loss {loss:.6g}), is damaged or missing, and no "
-        "other holds that network. Nothing was changed. A new run can start from the last state: "
+        "other holds that network. Checkpoints and metrics are as they were. A new run can start from the last state: "
         f"config.ckpt_path={folder / LAST}"
     )
 
