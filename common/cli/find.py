@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.cli.runs import Run, names_of_subfolders, read_run, subfolders
 from common.errors import ConfigError
-from common.run.provenance import FILE_NAME as RECORD
+from common.run.record import FILE_NAME as RECORD
 from common.utils.misc import nearest, repository_path
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
@@ -68,7 +68,7 @@ def find_run(name: str) -> Run:
         return _point_of(find_run(sweep), int(number))
     runs = list(newest_first(task_folders()))
     if name == LAST:
-        runs = [run for run in runs if run.record]
+        runs = [run for run in runs if not run.is_damaged]
         if not runs:
             raise ConfigError(f"There is no run yet below {data_path()}.")
         return runs[0]

@@ -13,6 +13,7 @@ from common.cli.intervals import FEWEST_SEEDS, Interval, interval_of
 from common.cli.runs import Run
 from common.errors import ConfigError
 from common.run.changes import flattened, is_below
+from common.run.files import UnusableFileError, read_bytes
 from common.run.identity import BUDGET_KEYS, IGNORED_KEYS, changed_files
 
 SEED = "config.seed"
@@ -53,7 +54,7 @@ def chosen_runs(names: Sequence[str]) -> list[Run]:
         folder = data_path() / name
         is_task = name.count("/") == 1 and not Path(name).is_dir() and folder.is_dir()
         meant = newest_first([folder]) if is_task else iter([find_run(name)])
-        found |= {run.folder: run for run in all_points(meant) if run.record}
+        found |= {run.folder: run for run in all_points(meant) if not run.is_damaged}
     if not found:
         raise ConfigError(f"There are no runs in {', '.join(names)} that could be compared.")
     return list(found.values())
@@ -74,7 +75,7 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     for run in sorted(newest.values(), key=_ended):
         settings = settings_of(run)
         key = json.dumps(settings, sort_keys=True, default=str)
-        groups.setdefault(key, Group(settings, {})).runs[run.record.get("seed")] = run
+        groups.setdefault(key, Group(settings, {})).runs[run.record.seed] = run
     differing = differing_keys(list(groups.values()))
     return sorted(groups.values(), key=lambda group: [_sortable(group.settings.get(key)) for key in differing])
 
@@ -85,9 +86,8 @@ def settings_of(run: Run) -> dict[str, Any]:
     Raises:
         ConfigError: its configuration cannot be read.
     """
-    config = read_config(run.folder)
-    data = run.record.get("data")
-    tree = {**config, "data": data} if isinstance(data, dict) else config
+    config = read_config(run.source)
+    tree = {**config, "data": run.record.data} if run.record.data else config
     flat = {key: value for key, value in flattened(tree).items() if not is_below(key, (SEED, *WITHOUT_EFFECT))}
     return {"task": f"{run.project}/{run.task}", **flat}
 
@@ -98,14 +98,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing or damaged.
     """
-    path = folder / ".hydra" / "config.yaml"
-    try:
-        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # Both are safe.
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a configuration.")
+    tree = read_yaml(folder, ".hydra/config.yaml")
+    if not isinstance(tree, dict) or not isinstance(tree.get("config"), dict):
+        raise ConfigError(f"{folder / '.hydra' / 'config.yaml'} is damaged: it is not a configuration.")
     return tree
+
+
+def read_yaml(folder: Path, name: str) -> Any:
+    """Returns what a YAML file of a run's folder says.
+
+    Raises:
+        ConfigError: it is missing or damaged.
+    """
+    try:
+        text = read_bytes(folder, name).decode()
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # Both are safe.
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder / name} is missing.") from error
+    except UnusableFileError:
+        raise
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{folder / name} is damaged: {str(error).splitlines()[0]}.") from error
 
 
 def differing_keys(groups: Sequence[Group]) -> list[str]:
@@ -127,18 +140,13 @@ def warnings_of(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
     if few:
         found.append(f"Fewer than {FEWEST_SEEDS} seeds, so their intervals say next to nothing: {'; '.join(few)}.")
     runs = [run for group in groups for run in group.runs.values()]
-    files = {name for run in runs for name in _differences(run, runs[0], "code")}
+    files = {name for run in runs for name in changed_files(run.record.code, runs[0].record.code)}
     if files:
         found.append(f"The runs did not run on the same code: {_some(sorted(files))}.")
-    packages = {name for run in runs for name in _differences(run, runs[0], "packages")}
+    packages = {name for run in runs for name in changed_files(run.record.packages, runs[0].record.packages)}
     if packages:
         found.append(f"The runs had different versions of {_some(sorted(packages))}.")
     return found
-
-
-def _differences(run: Run, other: Run, key: str) -> list[str]:
-    one, another = (each.record.get(key) for each in (run, other))
-    return changed_files(one, another) if isinstance(one, dict) and isinstance(another, dict) else []
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -146,7 +154,7 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def _ended(run: Run) -> tuple[str, float]:
-    return str(run.record.get("ended") or ""), run.created_s
+    return run.record.ended or "", run.created_s
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

@@ -124,7 +124,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "seconds_left": progress.seconds_left if progress else None,
         "created": datetime.fromtimestamp(run.created_s).astimezone().isoformat(timespec="seconds"),
         "seconds": run.seconds,
-        "seed": run.record.get("seed"),
+        "seed": run.record.seed,
         "overrides": run.overrides,
         "metrics": run.metrics,
         "error": run.error,

@@ -17,7 +17,7 @@ def curve_metrics(groups: Sequence[Group]) -> list[str]:
     counts: dict[str, int] = {}
     for group in groups:
         for run in group.runs.values():
-            for row in read_metrics(run.folder):
+            for row in read_metrics(run.source):
                 for name in row:
                     counts[name] = counts.get(name, 0) + ("step" in row)
     num_runs = sum(len(group.runs) for group in groups)
@@ -62,7 +62,7 @@ def mean_curve(group: Group, metric: str) -> dict[float, Interval]:
     """Returns a metric's mean over the seeds at each step that all of them have logged."""
     curves = []
     for run in group.runs.values():
-        curves.append({row["step"]: row[metric] for row in read_metrics(run.folder) if metric in row and "step" in row})
+        curves.append({row["step"]: row[metric] for row in read_metrics(run.source) if metric in row and "step" in row})
     common = sorted(set.intersection(*map(set, curves))) if curves else []
     return {step: interval_of([curve[step] for curve in curves]) for step in common}
 

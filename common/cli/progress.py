@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from common.run.record import Record
+
 Rows = Sequence[dict[str, float]]
 
 
@@ -22,29 +24,29 @@ class Progress:
     seconds_left: float | None
 
 
-def progress_of(record: dict[str, Any], rows: Rows) -> Progress | None:
+def progress_of(record: Record, rows: Rows) -> Progress | None:
     """Returns how far a run is by its budget's first limit; None where it has none that tells.
 
     Args:
         record: The run's record.
         rows: The rows of its metrics.
     """
-    budget = record["budget"]
+    budget = record.budget
     timed = [row for row in rows if "time" in row and "step" in row]
     if not any(_part(budget, row, None) is not None for row in timed[-1:]):
         return None
     steps_per_epoch = _steps_per_epoch(timed)
     parts = [_part(budget, row, steps_per_epoch) or 0.0 for row in timed]
-    launched = seconds_since_1970((record.get("launches") or [{}])[-1].get("started")) or 0.0
+    launched = (seconds_since_1970(record.launches[-1].started) if record.launches else None) or 0.0
     own = [(row["time"], part) for row, part in zip(timed, parts, strict=True) if row["time"] >= launched]
     return Progress(parts[-1], _seconds_left(own))
 
 
-def seconds_since_1970(moment: Any) -> float | None:
+def seconds_since_1970(moment: str | None) -> float | None:
     """Returns a moment that a record states as a number; None where it states none."""
     try:
-        return datetime.fromisoformat(moment).timestamp()
-    except (TypeError, ValueError):
+        return None if moment is None else datetime.fromisoformat(moment).timestamp()
+    except (ValueError, OverflowError, OSError):  # Of a year that the machine's clock does not know.
         return None
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.cli.options import run_argument
 from common.cli.output import json_option, print_json, time_text, valid_json
 from common.cli.runs import UNREADABLE, Run, settings_of_points
 from common.cli.show import facts_of
+from common.run.files import open_to_read
 from common.run.metrics import FIXED_COLUMNS, read_metrics
 from common.utils.text import duration_text, short_names
 
@@ -74,7 +76,7 @@ def content_of(run: Run) -> dict[str, Any]:
         "subtitle": " · ".join(filter(None, [f"started {time_text(run.created_s)}", took and f"took {took}"])),
         "status": run.state,
         "status_text": status_text(run),
-        "error": run.record.get("error") if run.state == "failed" else run.problem,
+        "error": run.record.error if run.state == "failed" else run.problem,
         "results": tiles_of(best or run),
         "results_of": f"point {best.title.rpartition('/')[2]}, the best" if best else None,
         "curves": curves_of(run),
@@ -104,7 +106,7 @@ def status_text(run: Run) -> str:
 def curves_of(run: Run) -> dict[str, dict[str, list[Any]]]:
     """Returns each metric as the steps at which it was logged and its values."""
     try:
-        rows = read_metrics(run.folder)
+        rows = read_metrics(run.source)
     except UNREADABLE:
         return {}
     names = dict.fromkeys(name for row in rows for name in row if name not in FIXED_COLUMNS)
@@ -130,9 +132,9 @@ def pictures_of(run: Run) -> list[dict[str, str]]:
     """Returns the pictures of a run as text for a page, the moving ones first; curves are drawn there anew."""
     curves = {f"{part}.png" for name in run.results for part in (*name.split("/"), name.replace("/", "_"))}
     found = [path for path in sorted(run.folder.glob("*.*")) if path.suffix in PICTURES and path.name not in curves]
-    small = [path for path in found if path.stat().st_size <= MOST_PICTURE_BYTES]
-    ordered = sorted(small, key=lambda path: (path.suffix != ".gif", path.name))
-    return [{"name": path.name, "source": _as_text(path)} for path in ordered]
+    ordered = sorted(found, key=lambda path: (path.suffix != ".gif", path.name))
+    contents = {path: _content_of(run.folder, path.name, MOST_PICTURE_BYTES) for path in ordered}
+    return [{"name": path.name, "source": _as_text(path, content)} for path, content in contents.items() if content]
 
 
 def changes_of(run: Run) -> list[list[Any]]:
@@ -142,20 +144,26 @@ def changes_of(run: Run) -> list[list[Any]]:
 
 def texts_of(run: Run) -> dict[str, str]:
     """Returns the longer texts that a run left: its configuration, its uncommitted changes, the end of its log."""
-    git = run.record.get("git")
-    difference = git.get("uncommitted_diff") if isinstance(git, dict) else None
-    texts = {"Configuration": _text_of(run.folder / ".hydra" / "config.yaml")}
-    texts["Uncommitted changes"] = str(difference or "")
-    texts["Log"] = _text_of(run.folder / f"{run.task}.log")
+    git = run.record.git
+    texts = {"Configuration": _text_of(run.source, ".hydra/config.yaml")}
+    texts["Uncommitted changes"] = git.uncommitted_diff if git else ""
+    texts["Log"] = _text_of(run.folder, f"{run.task}.log")
     return {name: content[-MOST_TEXT_CHARACTERS:] for name, content in texts.items() if content}
 
 
-def _text_of(path: Path) -> str:
+def _text_of(folder: Path, name: str) -> str:
+    return _content_of(folder, name).decode(errors="replace")
+
+
+def _content_of(folder: Path, name: str, most_bytes: int | None = None) -> bytes:
+    """Returns what a run's own file holds; nothing where it is too large, a link, or cannot be read."""
     try:
-        return path.read_text(errors="replace")
+        with open_to_read(folder, name) as file:
+            is_small = most_bytes is None or os.fstat(file.fileno()).st_size <= most_bytes
+            return file.read() if is_small else b""
     except OSError:
-        return ""
+        return b""
 
 
-def _as_text(path: Path) -> str:
-    return f"data:{PICTURES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _as_text(path: Path, content: bytes) -> str:
+    return f"data:{PICTURES[path.suffix]};base64,{base64.b64encode(content).decode()}"

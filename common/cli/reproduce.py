@@ -102,7 +102,7 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
         keep: Whether the folder will be kept.
     """
     code, outputs = scratch / "code", scratch / "outputs"
-    restore_code(run.record.get("git"), code)
+    restore_code(run.record.git, code)
     differences = environment_differences(run, code)
     for line in differences:
         click.secho(f"The environment differs: {line}", fg="yellow", err=True)
@@ -112,7 +112,7 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
     click.echo(f"Running {shlex.join(words)}", err=True)
     again = replayed(words, code, outputs)
     is_finished = run.state == "finished"
-    metrics = first_difference_of_metrics(read_metrics(run.folder), read_metrics(again.folder), is_finished=is_finished)
+    metrics = first_difference_of_metrics(read_metrics(run.source), read_metrics(again.folder), is_finished=is_finished)
     parameters = None
     if is_finished and checkpoint:
         after = read_newest_checkpoint(again.folder / checkpoint.relative_to(run.folder))
@@ -123,17 +123,16 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
 
 def environment_differences(run: Run, code: Path) -> list[str]:
     """Returns in what this environment differs from the one on record, and from the lock of the restored code."""
-    recorded = run.record.get("packages")
-    found = differences_from(recorded if isinstance(recorded, dict) else {})
+    found = differences_from(run.record.packages)
     named = {one.name.lower().replace("_", "-") for one in found}
     lock = differences_from(locked_versions(code / LOCK)) if (code / LOCK).is_file() else []
     others = [one for one in lock if one.installed and one.name.lower().replace("_", "-") not in named]
     lines = [*map(str, found), *(f"{one} (by the lock)" for one in others)]
-    machine = run.record.get("machine")
-    facts: dict[str, tuple[Any, Any]] = {"Python": (run.record.get("python"), platform.python_version())}
-    if isinstance(machine, dict):
-        facts["processor"] = (machine.get("processor"), platform.machine())
-        facts["CPUs"] = (machine.get("available_cpus"), available_cpus())
+    machine = run.record.machine
+    facts: dict[str, tuple[Any, Any]] = {"Python": (run.record.python, platform.python_version())}
+    if machine is not None:
+        facts["processor"] = (machine.processor, platform.machine())
+        facts["CPUs"] = (machine.available_cpus, available_cpus())
     return [
         *lines,
         *(f"{name} {now} instead of {then}" for name, (then, now) in facts.items() if then not in (None, now)),

@@ -7,12 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from common.cli.groups import read_config
+from common.cli.groups import read_config, read_yaml
 from common.cli.runs import Run
 from common.errors import ConfigError
 from common.launch.resources import Resources, SlurmResources
+from common.run.record import Git
 from common.utils.misc import repository_path
 
 OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir", "hydra/launcher")
@@ -25,7 +24,7 @@ CLUSTERS_OWN_KEYS = {
 """What the local launcher does not know."""
 
 
-def restore_code(git: Any, folder: Path) -> None:
+def restore_code(git: Git | None, folder: Path) -> None:
     """Makes a work tree with the commit and the uncommitted changes that a run recorded.
 
     It is a clone that borrows this repository's objects: the repository itself is not touched.
@@ -37,19 +36,18 @@ def restore_code(git: Any, folder: Path) -> None:
     Raises:
         ConfigError: nothing was recorded, the commit is gone, or the changes do not apply.
     """
-    if not isinstance(git, dict) or not git.get("commit"):
+    if git is None or not git.commit:
         raise ConfigError("The run recorded no commit: it was made outside of a git work tree, or without git.")
-    repository, commit = repository_path(), str(git["commit"])
+    repository, commit = repository_path(), git.commit
     if _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise ConfigError(
-            f"The run's commit {commit} (branch {git.get('branch')}) is not in {repository} any more. Fetch it from "
+            f"The run's commit {commit} (branch {git.branch}) is not in {repository} any more. Fetch it from "
             f"where it still is (git fetch <remote> {commit}), and give the command again."
         )
     _must(_git(repository, "clone", "--quiet", "--shared", "--no-checkout", str(repository), str(folder)))
     _must(_git(folder, "checkout", "--quiet", "--detach", commit))
-    difference = str(git.get("uncommitted_diff") or "")
-    if difference:
-        applied = _git(folder, "apply", "--binary", "--whitespace=nowarn", "-", given=difference)
+    if git.uncommitted_diff:
+        applied = _git(folder, "apply", "--binary", "--whitespace=nowarn", "-", given=git.uncommitted_diff)
         if applied.returncode:
             raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
 
@@ -74,8 +72,8 @@ def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> l
     kept = [text for text in overrides if _key_of(text) not in replaced]
     config = read_config(run.folder)["config"]
     own = {
-        "config.ckpt_path": run.record.get("origin") or "null",
-        "config.data_dir": config["data_dir"],
+        "config.ckpt_path": run.record.origin or "null",
+        "config.data_dir": config.get("data_dir", "null"),
         "hydra/launcher": "local",
     }
     return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in {**own, **fixed}.items())]
@@ -83,7 +81,7 @@ def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> l
 
 def script_of(run: Run) -> Path:
     """Returns the script that made a run, relative to the repository."""
-    words = shlex.split(str(run.record.get("command") or ""))
+    words = shlex.split(run.record.command or "")
     name = next((Path(word).name for word in words if word.endswith(".py")), "train.py")
     return Path("projects") / run.project / name
 
@@ -108,7 +106,7 @@ def budget_spent(run: Run) -> dict[str, int | str]:
     step = run.metrics.get("step")
     if step is None:
         return {}
-    is_finished, budget = run.state == "finished", run.record["budget"]
+    is_finished, budget = run.state == "finished", run.record.budget
     if "trainer.max_steps" in budget:
         return {} if is_finished else {"trainer.max_steps": int(step)}
     if is_finished and "config.num_minutes" not in budget:
@@ -128,12 +126,14 @@ def _override(key: str, value: Any) -> str:
 
 
 def _hydra_settings(folder: Path) -> dict[str, Any]:
-    path = folder / ".hydra" / "hydra.yaml"
+    name = ".hydra/hydra.yaml"
     try:
-        settings: dict[str, Any] = yaml.safe_load(path.read_text())["hydra"]
-        assert isinstance(settings["overrides"]["task"], list)
-    except (OSError, ValueError, TypeError, KeyError, AssertionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read, so the run's overrides are unknown.") from error
+        settings: dict[str, Any] = read_yaml(folder, name)["hydra"]
+        overrides = [settings["overrides"][part] for part in ("task", "hydra")]
+    except (TypeError, KeyError):
+        overrides = [None]
+    if not all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in overrides):
+        raise ConfigError(f"{folder / name} is damaged, so the run's overrides are unknown.")
     return settings
 
 

@@ -1,34 +1,28 @@
 """Reads run folders: what a run is, and how it stands. Changes nothing."""
 
-import csv
 import functools
-import json
 import os
 import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 from common.cli.progress import Progress, progress_of, seconds_since_1970
-from common.run.continuation import Kind
+from common.run.finished import settled
 from common.run.lock import is_held
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics, read_metrics
-from common.run.provenance import FILE_NAME as RECORD
-from common.run.provenance import Status
-from common.run.queue import is_in_queue, job_states
+from common.run.queue import Standing, Task, UnansweredError, has_place_in_queue, standings
+from common.run.record import DamagedRecordError, Kind, Launch, Record, read_record
 
 State = Literal["queued", "running", "interrupted", "stopped", "failed", "finished", "damaged"]
 """How a run stands: an `interrupted` one says that it runs, but no process does; a `damaged` one cannot be read."""
 
-NEEDED: dict[str, type] = {"kind": str, "identity": str, "status": str, "created_ns": int, "budget": dict}
-"""What a record must have to be understood."""
+NOTHING = Record(kind="plain", identity="", budget={}, code={}, packages={}, created_ns=0)
+"""What is on record of a damaged run."""
 
-CHOICES = {"kind": get_args(Kind), "status": get_args(Status)}
-"""What a record may say in two of them."""
-
-UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)
+UNREADABLE = (OSError, ValueError, RecursionError)
 """What reading a damaged file raises."""
 
 
@@ -38,18 +32,25 @@ class Run:
 
     Attributes:
         folder: The folder.
-        record: What `provenance.json` says; empty for a damaged one.
+        record: What `provenance.json` says; `NOTHING` for a damaged one.
         problem: What is wrong with the folder, or None.
+        source: Where its record, configuration and metrics lie: see `common.run.finished`.
     """
 
     folder: Path
-    record: dict[str, Any] = field(default_factory=dict)
+    record: Record
     problem: str | None = None
+    source: Path = field(default_factory=Path, compare=False)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its record cannot be read."""
+        return self.record is NOTHING
 
     @property
     def kind(self) -> Kind | None:
         """What was launched; None where the record cannot be read."""
-        return cast("Kind | None", self.record.get("kind"))
+        return None if self.is_damaged else self.record.kind
 
     @property
     def task_folder(self) -> Path:
@@ -75,7 +76,7 @@ class Run:
     @property
     def identity(self) -> str:
         """The twelve digits that stand for all that the result depends on; empty for a damaged one."""
-        return str(self.record.get("identity", ""))
+        return self.record.identity
 
     @functools.cached_property
     def points(self) -> "list[Run]":
@@ -93,12 +94,12 @@ class Run:
     @functools.cached_property
     def state(self) -> State:
         """How the run stands now."""
-        if not self.record:
+        if self.is_damaged:
             return "damaged"
-        state = cast("State", self.record["status"])
+        state: State = self.record.status
         if state == "running" and not is_held(self.folder):
             state = "interrupted"
-        if state == "queued" and not is_in_queue(self.record, _states_of):
+        if state == "queued" and not _may_be_in_queue(self.record):
             state = "interrupted"
         return _state_of_sweep(state, self.num_points) if self.kind == "sweep" else state
 
@@ -106,7 +107,7 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """The last value of each metric; none where `metrics.csv` is missing or damaged."""
         try:
-            return read_last_metrics(self.folder)
+            return read_last_metrics(self.source)
         except UNREADABLE as error:
             self.problem = f"metrics.csv cannot be read: {_first_line(error)}"
             return {}
@@ -119,13 +120,13 @@ class Run:
     @property
     def error(self) -> str | None:
         """What is wrong with the folder, or the error that ended the run, in one line."""
-        return self.problem or _first_line(self.record.get("error") or "") or None
+        return self.problem or _first_line(self.record.error or "") or None
 
     @property
     def created_s(self) -> float:
         """When the folder was made, in seconds since 1970."""
-        if self.record:
-            return float(self.record["created_ns"]) / 1e9
+        if not self.is_damaged:
+            return self.record.created_ns / 1e9
         try:
             return self.folder.stat().st_mtime
         except OSError:
@@ -134,55 +135,47 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """For how long it has run, all launches, or all points, together; None where that is unknown."""
-        launches = self.record.get("launches")
         if self.kind == "sweep":
             spans = [point.seconds for point in self.points]
         else:
-            spans = [self._seconds_of(launch) for launch in (launches if isinstance(launches, list) else [])]
+            spans = [self._seconds_of(launch) for launch in self.record.launches]
         known = [span for span in spans if span is not None]
         return sum(known) if known else None
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
         """What differs from the task's defaults: by key its `default` and its `value`."""
-        changes = self.record.get("changes")
-        return changes if isinstance(changes, dict) and all(isinstance(s, dict) for s in changes.values()) else {}
+        return self.record.changes
 
     @functools.cached_property
     def overrides(self) -> dict[str, Any]:
         """The overrides that change the task's defaults, by key; a list of values where a sweep's points differ."""
         if self.kind == "sweep":
             return _overrides_of_points(self.points)
-        given = self.record.get("given")
-        return given if isinstance(given, dict) else {}
+        return self.record.given
 
     @functools.cached_property
     def progress(self) -> Progress | None:
         """How far an unfinished run is; None where that is unknown."""
         try:
-            return progress_of(self.record, read_metrics(self.folder))
+            return progress_of(self.record, read_metrics(self.source))
         except UNREADABLE:
             return None
 
-    def _seconds_of(self, launch: Any) -> float | None:
-        if not isinstance(launch, dict):
-            return None
-        start, end = seconds_since_1970(launch.get("started")), seconds_since_1970(launch.get("ended"))
-        if end is None and launch is self.record["launches"][-1]:
+    def _seconds_of(self, launch: Launch) -> float | None:
+        start, end = seconds_since_1970(launch.started), seconds_since_1970(launch.ended)
+        if end is None and launch is self.record.launches[-1]:
             end = time.time() if self.state == "running" else self.metrics.get("time")
         return None if start is None or end is None else max(0.0, end - start)
 
 
 def read_run(folder: Path) -> Run:
     """Reads a run's folder, whatever its condition."""
+    source = settled(folder)
     try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except FileNotFoundError:
-        return Run(folder, problem=f"no {RECORD}: not a run, or not yet one")
-    except UNREADABLE as error:
-        return Run(folder, problem=f"{RECORD} cannot be read: {_first_line(error)}")
-    fault = _fault_of(record)
-    return Run(folder, problem=f"{RECORD} is not a run's record: {fault}") if fault else Run(folder, record)
+        return Run(folder, read_record(source), source=source)
+    except DamagedRecordError as damage:
+        return Run(folder, NOTHING, damage.what, source)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -212,22 +205,20 @@ def settings_of_points(points: list[Run]) -> list[dict[str, Any]]:
 
 def forget_queue() -> None:
     """Lets SLURM be asked anew."""
-    _states_of.cache_clear()
+    _standings_of.cache_clear()
+
+
+def _may_be_in_queue(record: Record) -> bool:
+    """Returns whether a job still waits or runs; also where SLURM does not say."""
+    try:
+        return has_place_in_queue(record, lambda jobs: _standings_of(tuple(jobs)))
+    except UnansweredError:
+        return True
 
 
 @functools.cache
-def _states_of(job_id: int) -> dict[int | None, str]:
-    return job_states(job_id)
-
-
-def _fault_of(record: Any) -> str | None:
-    """Returns what a record lacks to be understood."""
-    if not isinstance(record, dict):
-        return "it holds no keys"
-    wrong = [key for key, kind in NEEDED.items() if not isinstance(record.get(key), kind)]
-    if wrong:
-        return f"{', '.join(wrong)} missing or of the wrong type"
-    return next((f"{key}={record[key]!r}" for key, values in CHOICES.items() if record[key] not in values), None)
+def _standings_of(job_ids: tuple[int, ...]) -> dict[Task, Standing]:
+    return standings(job_ids, num_tries=1)
 
 
 def _state_of_sweep(own: State, points: "Counter[State]") -> State:
@@ -239,7 +230,7 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
     for state in under_way:
         if points[state]:
             return state
-    if own != "interrupted" or not points:
+    if own not in ("interrupted", "queued") or not points:
         return own
     return "failed" if points["failed"] else "finished" if set(points) == {"finished"} else own
 
@@ -247,7 +238,7 @@ def _state_of_sweep(own: State, points: "Counter[State]") -> State:
 def _overrides_of_points(points: list[Run]) -> dict[str, Any]:
     """Returns what a sweep's points override, by key: the value, or a list of values where they differ."""
     found: dict[str, list[Any]] = {}
-    for settings in settings_of_points([point for point in points if point.record]):
+    for settings in settings_of_points([point for point in points if not point.is_damaged]):
         for key, value in settings.items():
             if value not in found.setdefault(key, []):
                 found[key].append(value)

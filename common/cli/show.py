@@ -1,6 +1,7 @@
 """`ai-research show`: one run or sweep."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from common.cli.output import (
     value_text,
 )
 from common.cli.runs import UNREADABLE, Run
-from common.run.metrics import FIXED_COLUMNS, read_metrics
+from common.run.metrics import FIXED_COLUMNS, damage_of, read_metrics
+from common.run.record import Git, Launch
 from common.utils.table import make_table
 from common.utils.text import duration_text, number_text
 
@@ -48,7 +50,7 @@ def described(run: Run) -> dict[str, Any]:
     return {
         **run_as_json(run),
         "changes": run.changes,
-        "record": run.record,
+        "record": {} if run.is_damaged else asdict(run.record),
         "summary": summary_of(run),
         "artefacts": dict(artefacts_of(run.folder)),
         "continue": how_to_continue(run),
@@ -60,8 +62,8 @@ def print_run(run: Run) -> None:
     """Prints all that is known of a run."""
     out = console()
     out.print(facts_table({"folder": str(run.folder), "status": state_text(run), **facts_of(run)}))
-    if run.state == "failed" and run.record.get("error"):
-        out.print(Text(f"\n{run.record['error']}", style="red"))
+    if run.state == "failed" and run.record.error:
+        out.print(Text(f"\n{run.record.error}", style="red"))
     if run.kind == "sweep":
         print_runs(run.points, is_one_task=True)
     if run.changes and run.kind != "sweep":
@@ -71,6 +73,9 @@ def print_run(run: Run) -> None:
     if summary:
         rows = [[name, *map(number_text, values.values())] for name, values in summary.items()]
         out.print(make_table("metric", "#first", "#last", "#lowest", "#highest", rows=rows))
+    damage = damage_of(run.source)
+    if damage is not None and run.state != "running":  # Then its last line may be being written.
+        out.print(Text(f"{damage}: what is whole counts here.", style="magenta"))
     files = artefacts_of(run.folder)
     if files:
         out.print(make_table("file", "#size", rows=[[name, size_text(size)] for name, size in files]))
@@ -80,40 +85,40 @@ def print_run(run: Run) -> None:
 def facts_of(run: Run) -> dict[str, str | Text]:
     """Returns where a run came from, by name."""
     record = launched_record(run)
-    if not record:
+    if run.is_damaged:
         return {}
     facts = {
         "identity": f"{run.identity} ({run.kind})",
         "started": time_text(run.created_s),
-        "took": duration_text(run.seconds) + _launches_text(run.record.get("launches")),
-        "command": record.get("command"),
-        "typed in": record.get("working_directory"),
-        "commit": commit_text(record.get("git")),
-        "seed": run.record.get("seed"),
-        "data": _pairs(record.get("data")),
-        "starts from": record.get("origin"),
-        "machine": _pairs(record.get("machine"), ("host", "user", "available_cpus", "slurm_job_id")),
-        "Python": record.get("python"),
-        "packages": _pairs(record.get("packages"), ("torch", "pytorch-lightning", "hydra-core", "numpy")),
+        "took": duration_text(run.seconds) + _launches_text(run.record.launches),
+        "command": record.command,
+        "typed in": record.working_directory,
+        "commit": commit_text(record.git),
+        "seed": run.record.seed,
+        "data": _pairs(record.data),
+        "starts from": record.origin,
+        "machine": _pairs(
+            vars(record.machine) if record.machine else {}, ("host", "user", "available_cpus", "slurm_job_id")
+        ),
+        "Python": record.python,
+        "packages": _pairs(record.packages, ("torch", "pytorch-lightning", "hydra-core", "numpy")),
     }
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def commit_text(git: Any) -> str | None:
+def commit_text(git: Git | None) -> str | None:
     """Returns a commit with its branch and how many files were changed besides."""
-    if not isinstance(git, dict):
+    if git is None:
         return None
-    changed = str(git.get("uncommitted_diff", "")).count("\ndiff --git ") + str(
-        git.get("uncommitted_diff", "")
-    ).startswith("diff --git ")
+    changed = f"\n{git.uncommitted_diff}".count("\ndiff --git ")
     besides = f", {changed} file{'s' if changed > 1 else ''} changed and not committed" if changed else ""
-    return f"{str(git.get('commit'))[:12]} ({git.get('branch')}{besides})"
+    return f"{git.commit[:12]} ({git.branch}{besides})"
 
 
 def summary_of(run: Run) -> dict[str, dict[str, float]]:
     """Returns each metric's first, last, lowest and highest value; none where the metrics cannot be read."""
     try:
-        rows = read_metrics(run.folder)
+        rows = read_metrics(run.source)
     except UNREADABLE:
         return {}
     names = dict.fromkeys(name for row in rows for name in row if name not in FIXED_COLUMNS)
@@ -130,12 +135,12 @@ def artefacts_of(folder: Path) -> list[tuple[str, int]]:
     found = []
     try:
         for path in sorted(folder.iterdir()):
-            if path.is_file():
-                found.append((path.name, path.stat().st_size))
-            elif path.name == "lightning":
-                found += [(f"lightning/{file.name}", file.stat().st_size) for file in sorted(path.glob("*.ckpt"))]
+            if path.name == "lightning":
+                found += [(f"lightning/{file.name}", file.lstat().st_size) for file in sorted(path.glob("*.ckpt"))]
             elif path.name in (".hydra", "wandb", ".code", ".slurm"):
-                found.append((f"{path.name}/", sum(one.stat().st_size for one in path.rglob("*") if one.is_file())))
+                found.append((f"{path.name}/", sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())))
+            elif path.is_symlink() or not path.is_dir():
+                found.append((path.name, path.lstat().st_size))
     except OSError:  # It is being written, or may not be read.
         return found
     return found
@@ -145,11 +150,9 @@ def _side(sides: dict[str, Any], name: str) -> str:
     return value_text(sides[name]) if name in sides else "–"
 
 
-def _launches_text(launches: Any) -> str:
-    return f" in {len(launches)} launches" if isinstance(launches, list) and len(launches) > 1 else ""
+def _launches_text(launches: list[Launch]) -> str:
+    return f" in {len(launches)} launches" if len(launches) > 1 else ""
 
 
-def _pairs(values: Any, names: tuple[str, ...] | None = None) -> str | None:
-    if not isinstance(values, dict):
-        return None
+def _pairs(values: dict[str, Any], names: tuple[str, ...] | None = None) -> str | None:
     return ", ".join(f"{name} {values[name]}" for name in names or values if values.get(name) is not None) or None

@@ -74,9 +74,7 @@ def table_of(runs: list[Run]) -> Table:
 
 def place_of(run: Run) -> str:
     """Returns the machine and the process, or SLURM's job."""
-    machine, launches, slurm = (run.record.get(key) for key in ("machine", "launches", "slurm"))
-    if isinstance(slurm, dict):
-        task = "" if slurm.get("task") is None else f"_{slurm['task']}"
-        return f"SLURM {slurm.get('job_id')}{task}"
-    process = launches[-1].get("pid") if isinstance(launches, list) and launches else "?"
-    return f"{machine.get('host') if isinstance(machine, dict) else '?'}, process {process}"
+    machine, launches, slurm = run.record.machine, run.record.launches, run.record.slurm
+    if slurm is not None:
+        return f"SLURM {slurm.job_id}" + ("" if slurm.task is None else f"_{slurm.task}")
+    return f"{machine.host if machine else '?'}, process {launches[-1].pid if launches else '?'}"

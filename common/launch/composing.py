@@ -6,6 +6,7 @@ Hydra takes a tenth of a second to compose a configuration, and a value is the l
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from hydra import version
 from hydra._internal import hydra as hydra_internal
@@ -13,7 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -75,11 +76,28 @@ class Variations(ConfigLoaderImpl):
 
     def _base(self, config_name: str | None, parsed: list[Override]) -> DictConfig:
         """Returns what Hydra composes without single values, and without what is swept, as it does itself."""
-        others = [text_of(one) for one in parsed if not (self._is_value(one) or one.is_sweep_override())]
+        others = [self._forced(one) for one in parsed if not (self._is_value(one) or one.is_sweep_override())]
         name = (config_name, *others)
         if name not in self._composed:
             self._composed[name] = super().load_configuration(config_name, others, RunMode.RUN)
         return self._composed[name]
+
+    @staticmethod
+    def _apply_overrides_to_config(overrides: list[Override], cfg: DictConfig) -> None:
+        """Puts values in where the checks put them: they, not Hydra, know which keys there may be.
+
+        Hydra itself refuses `key={a: 1}` where the mapping that `key` names is free and empty, and `+key=1` where there
+        is such a key.
+        """
+        kinds = (OverrideType.CHANGE, OverrideType.ADD)
+        forced = [replace(one, type=OverrideType.FORCE_ADD) if one.type in kinds else one for one in overrides]
+        ConfigLoaderImpl._apply_overrides_to_config(forced, cfg)
+
+    def _forced(self, override: Override) -> str:
+        """Returns an override that Hydra puts in wherever it leads; see `_apply_overrides_to_config`."""
+        text = text_of(override)
+        is_choice = override.is_delete() or override.package is not None or self.is_group(override.key_or_group)
+        return text if is_choice else "++" + text.lstrip("+")
 
     def _set_values(self, parsed: list[Override], config: DictConfig) -> None:
         self._apply_overrides_to_config([one for one in parsed if self._is_value(one)], config)

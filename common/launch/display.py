@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from common.launch.point import Point
-from common.run.continuation import read_record
 from common.run.metrics import FIXED_COLUMNS, read_last_metrics
+from common.run.record import Record, read_record
 from common.utils.text import results_text
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
-"""`stopped`: it saved and left, as all were asked to."""
+"""`stopped`: it saved and left, as it was asked to, or was taken out of a cluster's queue."""
 
-OVER: tuple[State, ...] = ("finished", "failed")
+OVER: tuple[State, ...] = ("finished", "failed", "stopped")
 
 
 @dataclass(eq=False)
@@ -44,9 +44,14 @@ class Job:
         return " ".join(self.point.own_overrides) or self.folder.name
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """What its folder says of it."""
         return read_record(self.folder)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run is finished, as far as was asked for: what was finished earlier stays so where it failed."""
+        return self.record.is_finished_at(self.point.record.budget)
 
     @property
     def figures(self) -> str:

@@ -3,8 +3,10 @@
 import contextlib
 import copy
 import logging
+import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +16,76 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
+from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import end_with_parent, further_ranks
-from common.run.continuation import Choice, own_choice, read_record
-from common.run.provenance import Provenance, Status
+from common.run.atomic import write_text_atomically
+from common.run.continuation import Run, check_own_run, folder_of_job, own_run
+from common.run.files import UnusableFileError
+from common.run.finished import forget_finished, put_back_finished
+from common.run.folder import make_ready
+from common.run.provenance import end_launch, start_launch
+from common.run.record import FILE_NAME, Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
 
 log = logging.getLogger(__name__)
 
 
-def run_job(context: HydraContext, task_function: TaskFunction, point: Point, choice: Choice) -> JobReturn:
+def run_job(context: HydraContext, task_function: TaskFunction, point: Point, run: Run) -> JobReturn:
     """Runs a job in its folder, with its configuration, log and provenance written there.
 
     Args:
         context: Hydra's means to compose configurations.
         task_function: Runs a composed configuration.
         point: What to run, settled.
-        choice: The folder, locked; the lock is released at the end.
+        run: The run, locked; the lock is released at the end.
 
     Returns:
         The job's result or, for a job that failed, its error.
     """
     with editable(point.config):
-        point.config.hydra.sweep.dir, point.config.hydra.sweep.subdir = str(choice.folder), "."
-        point.config.config.output_dir = str(choice.folder)
+        point.config.hydra.sweep.dir, point.config.hydra.sweep.subdir = str(run.folder), "."
+        point.config.config.output_dir = str(run.folder)
+    error: BaseException | None = None
     try:
-        return hydra_utils.run_job(
+        make_ready(run.folder)
+        result = hydra_utils.run_job(
             hydra_context=context,
-            task_function=recorded(task_function, point, choice),
+            task_function=recorded(task_function, point, run),
             config=point.config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+        error = result._return_value if result.status == JobStatus.FAILED else None
+        return result
+    except UnusableFileError as raised:
+        error = raised
+        return _failed(raised)
+    except BaseException as raised:
+        error = raised
+        raise
     finally:
-        choice.lock.release()
+        with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
+            leave(run, error)
+        run.lock.release()
+
+
+def leave(run: Run, error: BaseException | None) -> None:
+    """Sees to it that what was finished before this launch is still there, should this one have failed at its start.
+
+    Args:
+        run: The run, which this process leaves.
+        error: What ended it, unless it finished.
+    """
+    if isinstance(error, RunStoppedError) and run.record.slurm is not None and folder_of_job() is not None:
+        return  # SLURM may run this launch again, and needs to know of it; whoever comes instead puts it back.
+    if error is None:
+        forget_finished(run.folder)
+    elif put_back_finished(run.folder):
+        log.warning(
+            "This launch ended before its first checkpoint: nothing of the finished run in %s was changed.", run.folder
+        )
 
 
 def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
@@ -61,35 +98,39 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
         folder: The job's own folder.
     """
     end_with_parent(signal.SIGTERM)
-    point.own_overrides = read_record(folder)["overrides"]
-    return run_job(context, task_function, point, own_choice(folder, point.launch()))
+    run = own_run(folder)
+    if run.record.slurm is not None:  # A later try may end before it can say so.
+        run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    point = replace(point, own_overrides=run.record.overrides)
+    check_own_run(run, point.record)
+    return run_job(context, task_function, point, run)
 
 
-def recorded(task_function: TaskFunction, point: Point, choice: Choice) -> TaskFunction:
+def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunction:
     """Wraps a task function so that its run's start and end are recorded, however it ends."""
 
-    def run(config: DictConfig) -> Any:
-        log.info("Folder %s: %s. Identity %s.", choice.folder, choice.reason, choice.record["identity"])
-        provenance = Provenance(choice.folder, choice.record)
-        provenance.start(seed=config.config.seed, data=point.data, origin=choice.record.get("origin") or _origin(point))
+    def work(config: DictConfig) -> Any:
+        log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
+        before = (run.folder / FILE_NAME).read_text()
+        start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), further_ranks(point.ranks_per_node, point.overrides, choice.folder):
+            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
         except DamagedRunError:
-            provenance.take_back()
+            write_text_atomically(run.folder / FILE_NAME, before)
             raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":
                 log.debug("The run failed.", exc_info=error)
             with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
-                provenance.end(status, f"{type(error).__name__}: {error}", seconds=round(time.monotonic() - started, 1))
+                end_launch(run, status, time.monotonic() - started, error=f"{type(error).__name__}: {error}")
             raise
-        provenance.end("finished", result=result, seconds=round(time.monotonic() - started, 1))
+        end_launch(run, "finished", time.monotonic() - started, result=result)
         return result
 
-    return run
+    return work
 
 
 def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
@@ -111,6 +152,13 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
         with contextlib.suppress(RunStoppedError):
             result.return_value = task_function(own)
     result.status = JobStatus.COMPLETED
+    return result
+
+
+def _failed(error: Exception) -> JobReturn:
+    """Returns the result of a job that did not start."""
+    result = JobReturn()
+    result.return_value, result.status = error, JobStatus.FAILED
     return result
 
 

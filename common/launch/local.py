@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from common.errors import ConfigError, RunStoppedError, message_of
 from common.launch.command import Command
+from common.launch.isolation import forget_frames
 from common.launch.job import run_further_rank, run_job, run_own_job
 from common.launch.parallel import run_in_processes
 from common.launch.point import Composer, Point
@@ -23,7 +24,7 @@ from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.run import run_sweep
-from common.run.continuation import choose_folder, folder_of_job, newest_run
+from common.run.continuation import Run, choose_folder, earlier_runs, folder_of_job
 from common.run.stop import is_stop_requested, name_of_stop, stop_on_signals
 from common.utils.misc import available_cpus
 
@@ -77,16 +78,17 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
         for point in points:
             if is_stop_requested():  # After the last moment at which a run would have noticed.
                 raise RunStoppedError(f"Stopped by {name_of_stop()} between two points. The same command continues.")
-            choice = sweep.reserve(point)
-            if choice is None:
+            run = sweep.reserve(point)
+            if run is None:
                 continue
-            result = run_job(command.context, command.task_function, point, choice)
+            result = run_job(command.context, command.task_function, point, run)
             if result.status == JobStatus.FAILED:
                 error = result._return_value
                 if isinstance(error, RunStoppedError):
                     raise error
                 sweep.errors[point.index] = f"{type(error).__name__}: {error}"
                 print(message_of(error), flush=True)
+                forget_frames(error)
 
 
 def _run_single(command: Command, point: Point) -> JobReturn:
@@ -97,12 +99,18 @@ def _run_single(command: Command, point: Point) -> JobReturn:
     if own_folder is not None:
         result = run_own_job(command.context, command.task_function, point, own_folder)
     else:
-        wanted, facts = Path(command.config.hydra.sweep.dir), point.launch()
-        choice = choose_folder(wanted, facts, newest_run(wanted.parent, facts), may_continue=point.may_continue)
-        result = run_job(command.context, command.task_function, point, choice)
+        run = choose_run(command, point)
+        result = run_job(command.context, command.task_function, point, run)
     if result.status == JobStatus.FAILED:
         raise result._return_value
     return result
+
+
+def choose_run(command: Command, point: Point) -> Run:
+    """Chooses and locks the folder of a plain run."""
+    path = Path(command.config.hydra.sweep.dir)
+    earlier = earlier_runs(path.parent, point.record)
+    return choose_folder(path, point.record, earlier, may_continue=point.may_continue)
 
 
 def _check_device(device: str) -> None:

@@ -66,13 +66,13 @@ def run_in_processes(sweep: SweepFolder, points: list[Point], max_parallel: int)
 
 def _start(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> None:
     """Starts a point's process, unless the point is finished."""
-    choice = sweep.reserve(job.point)
-    if choice is None:
+    run = sweep.reserve(job.point)
+    if run is None:
         job.enter("finished")
         return
-    choice.lock.release()  # The process takes it.
-    job.folder, code = choice.folder, sweep.folder / CODE
-    print(f"  {choice.reason}; output in {job.folder / CONSOLE}", flush=True)
+    run.lock.release()  # The process takes it.
+    job.folder, code = run.folder, sweep.folder / CODE
+    print(f"  {run.reason}; output in {job.folder / CONSOLE}", flush=True)
     environment = {**os.environ, **variables_of_job(job.folder, code), PARENT_VARIABLE: str(os.getpid())}
     with (job.folder / CONSOLE).open("ab") as output:
         workers.running[job] = subprocess.Popen(
@@ -88,10 +88,10 @@ def _start(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> 
 
 def _end(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> None:
     """Notes how a process ended."""
-    status, record = workers.running.pop(job).returncode, job.record
-    is_finished = status == 0 and record["status"] == "finished"
+    status = workers.running.pop(job).returncode
+    is_finished = status == 0 and job.is_finished
     if not is_finished and not workers.are_stopping:
-        error = record.get("error") if record["status"] == "failed" else None
+        error = job.record.error
         last_line = _last_line(job.folder / CONSOLE)
         sweep.errors[job.point.index] = error or f"its process ended with status {status}; {last_line}"
     display.tell(job, "finished" if is_finished else "stopped" if workers.are_stopping else "failed")

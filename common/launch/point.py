@@ -14,9 +14,9 @@ from common.launch.resources import count_ranks_per_node
 from common.launch.settle import settle
 from common.launch.sweep.search import Proposal
 from common.run.changes import changes_between, effective_overrides
-from common.run.continuation import Kind, Launch
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
+from common.run.record import Record
 from common.utils.hydra import editable, resolve
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
@@ -60,12 +60,12 @@ class Point:
         """Whether an earlier run of this point may be continued."""
         return bool(self.config.config.ckpt_path == CONTINUE)
 
-    def launch(self) -> Launch:
-        """Returns what the point's folder will be chosen by."""
+    @functools.cached_property
+    def record(self) -> Record:
+        """What is on record of a run of this point as it begins: what its folder is chosen by."""
         swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
-        kind: Kind = "point" if self.own_overrides else "plain"
-        return Launch(
-            kind=kind,
+        return Record(
+            kind="point" if self.own_overrides else "plain",
             identity=identity_of(self._tree, self.data, swept),
             budget=budget_of(self._tree),
             code=self.code,

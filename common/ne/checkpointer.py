@@ -7,6 +7,9 @@ from typing import Any
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, read_newest_checkpoint, write_checkpoint
 
+NEEDED = ("records", "elapsed_s")
+"""The keys without which a run cannot go on from a checkpoint."""
+
 
 class Checkpointer:
     """Says when to save, writes and reads. The newest checkpoint and the one before it are kept.
@@ -38,5 +41,5 @@ class Checkpointer:
             start: This run's own checkpoint, which is replaced by the one before if it is damaged, or another run's.
         """
         if start.parent == self.path.parent:
-            return read_newest_checkpoint(start, is_own=True)
+            return read_newest_checkpoint(start, NEEDED, is_own=True)
         return read_checkpoint(start)

@@ -1,4 +1,9 @@
-"""What every run has, whichever engine it uses: a folder, a record, metrics, checkpoints, plots."""
+"""What every run has, whichever engine it uses: a folder, a record, metrics, checkpoints, plots.
+
+A `Record` is what `provenance.json` says of a run: what was launched, where it came from, how it stands. A `Launch` is
+one process's work on the run, of which the record keeps each. A `Run` is what lies behind a folder: its path, its lock
+and its record.
+"""
 
 from typing import TYPE_CHECKING, Any
 

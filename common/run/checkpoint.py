@@ -1,13 +1,20 @@
-"""Checkpoints: written whole or not at all, the one before kept, read without running code from them."""
+"""Checkpoints: written whole or not at all, the one before kept, read without running code from them.
+
+A run's newest is `last.ckpt`, the one before it `previous.ckpt`, and the one with the best network `best.ckpt`. Each is
+a whole state of the run, so that it can go on from any: where a newer one is damaged, the next older one is used.
+"""
 
 import errno
 import logging
-import os
+import stat
+import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, DamagedRunError, RunError
 from common.run.atomic import write_atomically
+from common.run.leftovers import temporary_name
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +22,8 @@ FOLDER_NAME = "lightning"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
+NEWEST_FIRST = (LAST, PREVIOUS, BEST)
+ZIP_MAGIC = b"PK"
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -39,7 +48,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 
 def link(source: Path, target: Path) -> None:
     """Gives a file a second name, replacing what had that name before; copies no content."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(temporary_name(target.name))
     temporary.unlink(missing_ok=True)
     temporary.hardlink_to(source)
     temporary.replace(target)
@@ -48,58 +57,112 @@ def link(source: Path, target: Path) -> None:
 def last_checkpoint(run_folder: Path) -> Path | None:
     """Returns where a run's newest checkpoint stands, or None where it has none yet."""
     folder = run_folder / FOLDER_NAME
-    return next((folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()), None)
+    return next((folder / name for name in NEWEST_FIRST if _kind_of(folder / name)), None)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, needed: Collection[str] = ()) -> dict[str, Any]:
     """Reads a checkpoint that holds only tensors and plain values; anything else is refused, not run.
+
+    Args:
+        path: The file.
+        needed: The keys that it must have.
 
     Raises:
         ConfigError: there is no such file, or it is not a checkpoint that can be read safely.
     """
     import torch
 
-    if not path.is_file():
-        raise ConfigError(f"There is no checkpoint {path}. Give config.ckpt_path=<a file>.")
+    kind = _kind_of(path)
+    if kind != stat.S_IFREG:
+        what = f"{path} is not a file" if kind else f"There is no checkpoint {path}"
+        raise ConfigError(f"{what}. Give config.ckpt_path=<a file>.")
+    fault = _fault_of(path)
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here: pickle's, zipfile's, RuntimeError, EOFError.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"The checkpoint {path} cannot be read: {reason.rstrip('.')}. It is damaged, or holds more than "
-            "tensors and plain values."
-        ) from error
+        checkpoint = None if fault else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here: pickle's, RuntimeError, EOFError.
+        raise _unreadable(path, "it is damaged, or holds more than tensors and plain values") from error
+    if fault is not None:
+        raise _unreadable(path, fault)
+    if not isinstance(checkpoint, dict) or not set(needed) <= checkpoint.keys():
+        raise _unreadable(path, "it is damaged: what it holds is not a run's state")
     return checkpoint
 
 
-def read_newest_checkpoint(path: Path, *, is_own: bool = False) -> dict[str, Any]:
-    """Reads a run's last checkpoint or, where that is damaged, the one before.
+def is_whole(path: Path) -> bool:
+    """Returns whether a checkpoint has all of its content, by its checksums."""
+    return zipfile.is_zipfile(path) and _fault_of(path) is None
+
+
+def read_newest_checkpoint(path: Path, needed: Collection[str] = (), *, is_own: bool = False) -> dict[str, Any]:
+    """Reads a run's last checkpoint or, where that is damaged or missing, the next older one.
 
     Args:
         path: The last checkpoint.
-        is_own: Whether this run goes on writing there: the one before then takes the damaged one's place, which would
-            otherwise become the one before when the next is written. Without it nothing is changed on disk.
+        needed: The keys that it must have.
+        is_own: Whether this run goes on writing there: the one that is read then takes the damaged one's place, which
+            would otherwise become the one before when the next is written. Without it nothing is changed on disk.
 
     Raises:
-        DamagedRunError: neither can be read.
+        DamagedRunError: none can be read.
     """
+    if path.name not in NEWEST_FIRST or not (is_own or _kind_of(path)):
+        return read_checkpoint(path, needed)
+    first = NEWEST_FIRST.index(LAST if is_own else path.name)
+    candidates = [path.with_name(name) for name in NEWEST_FIRST[first:]]
+    faults = []
+    for candidate in candidates:
+        try:
+            checkpoint = read_checkpoint(candidate, needed)
+        except ConfigError as error:
+            faults.append(str(error).partition(" Give config.ckpt_path=")[0])
+            continue
+        if faults:
+            log.warning("%s\nAn older one is used: %s", "\n".join(faults), candidate)
+            if is_own:
+                _put_in_place_of(candidate, path.with_name(LAST))
+        return checkpoint
+    faults = [fault for fault in faults if not fault.startswith("There is no")] or faults[:1]
+    raise DamagedRunError(
+        "\n".join(faults) + "\nNo checkpoint of this run is good, and nothing was changed. Start afresh with "
+        "config.ckpt_path=null."
+    )
+
+
+def _put_in_place_of(whole: Path, damaged: Path) -> None:
+    """Gives a damaged checkpoint's names to a whole one.
+
+    Where the damaged one was the best, too, it was saved because it was: so it will be again, a step further on.
+    """
+    best = damaged.with_name(BEST)
+    if damaged.exists() and best.exists() and best.samefile(damaged):
+        link(whole, best)
+    link(whole, damaged)
+
+
+def _fault_of(path: Path) -> str | None:
+    """Returns what is wrong with a checkpoint's bytes, or None; torch itself compares no checksums."""
     try:
-        return read_checkpoint(path)
-    except ConfigError as error:
-        previous = path.with_name(PREVIOUS)
-        if path.name != LAST or not path.is_file():
-            raise
-        log.warning("%s\nThe one before it is used: %s", error, previous)
+        with path.open("rb") as file:
+            if file.read(2) != ZIP_MAGIC:  # Files of torch before 1.6 are none.
+                return None if path.stat().st_size else "it is empty"
+        with zipfile.ZipFile(path) as archive:
+            return None if archive.testzip() is None else "it is damaged: its checksums are wrong"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    except Exception:  # A damaged directory makes the module raise many types.
+        return "it is damaged, or cut short"
+
+
+def _kind_of(path: Path) -> int | None:
+    """Returns what stands at a path, as `stat` names it; None where nothing is, or where it cannot be looked at."""
     try:
-        checkpoint = read_checkpoint(previous)
-    except ConfigError as error:
-        raise DamagedRunError(
-            f"{error}\nNo checkpoint of this run is good, and nothing was changed. Start afresh with "
-            "config.ckpt_path=null."
-        ) from error
-    if is_own:
-        link(previous, path)
-    return checkpoint
+        return stat.S_IFMT(path.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _unreadable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"The checkpoint {path} cannot be read: {reason}.")
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -1,76 +1,36 @@
 """Chooses the folder of a launch: the one of an earlier, unfinished run of the same identity, or a new one.
 
-What a launch finds in an earlier run's `provenance.json` decides; the lock makes the decision hold.
+What a launch finds in an earlier run's `provenance.json` decides; the lock makes the decision hold. Each record is read
+once: what lies behind a folder is passed on as a `Run`, and is read again only if somebody wrote it in between.
 """
 
-import json
 import logging
 import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from common.errors import ConfigError, RunError
-from common.run.atomic import write_text_atomically
-from common.run.checkpoint import FOLDER_NAME, LAST
+from common.run.checkpoint import FOLDER_NAME, LAST, last_checkpoint
+from common.run.files import is_of_another_owner
+from common.run.finished import is_kept, keep_finished, put_back_finished, read_settled_record
 from common.run.folder import reserve_folder
 from common.run.identity import changed_files, is_larger_budget
 from common.run.lock import FolderLock
-from common.run.provenance import FILE_NAME
+from common.run.metrics import FILE_NAME as METRICS
 from common.run.queue import is_in_queue
+from common.run.record import FILE_NAME, DamagedRecordError, Record, read_record, write_record
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["plain", "point", "sweep"]
-"""A plain run, one point of a sweep, or the folder that holds a sweep's points; they never continue each other."""
+TRACES = (FILE_NAME, ".hydra", FOLDER_NAME, METRICS)
+"""What only a run has: a folder without any of them is none, be it damaged or not."""
 
-
-@dataclass
-class Launch:
-    """What a launch knows before it has a folder; a part of `provenance.json`.
-
-    Attributes:
-        kind: What is launched.
-        identity: What the result depends on; see `common.run.identity`.
-        budget: How long the run is to go on.
-        code: Fingerprints of the code's files.
-        packages: Versions of the packages that can change a result.
-        overrides: Of a sweep's point, the overrides that the sweep varies.
-        created_ns: When the folder was made, in nanoseconds since 1970.
-        changes: What the configuration changes of the task's defaults; see `common.run.changes`.
-        given: The overrides that do so, by key.
-    """
-
-    kind: Kind
-    identity: str
-    budget: dict[str, Any]
-    code: dict[str, str]
-    packages: dict[str, str]
-    overrides: list[str] = field(default_factory=list)
-    created_ns: int = field(default_factory=time.time_ns)
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    given: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Choice:
-    """The folder of a launch.
-
-    Attributes:
-        folder: The folder, locked for this process.
-        lock: The lock.
-        reason: Why this folder, in one line.
-        record: The provenance that lies there: this launch's, or the earlier run's.
-    """
-
-    folder: Path
-    lock: FolderLock
-    reason: str
-    record: dict[str, Any]
-
+MOST_NAMED = 3
+"""How many damaged runs are named."""
 
 JOB_VARIABLE = "AI_RESEARCH_JOB_FOLDER"
 """Names a job's own folder, which was chosen when the job was submitted."""
@@ -79,21 +39,56 @@ OWN_FOLDER_TIMEOUT_S = 300.0
 """How long a job waits for its folder: the process before it may be leaving, or have died on another machine."""
 
 
+@dataclass
+class Run:
+    """What lies behind a run's folder.
+
+    Attributes:
+        folder: The folder.
+        record: What is on record of the run; for a launch that was given the folder, what will be.
+        lock: The right to write to it, taken or not.
+        reason: Why a launch was given this folder, in one line.
+        version: Tells whether the file still is the one that was read.
+    """
+
+    folder: Path
+    record: Record
+    lock: FolderLock
+    reason: str = ""
+    version: tuple[int, ...] = ()
+
+    def update(self, **facts: Any) -> None:
+        """Changes what is on record, and writes it."""
+        self.record = replace(self.record, **facts)
+        write_record(self.folder, self.record)
+
+
+@dataclass
+class Earlier:
+    """What earlier launches have left of what is to be launched.
+
+    Attributes:
+        runs: The runs of the same kind and identity, the newest first.
+        damaged: What may be such runs, and cannot be read.
+        foreign: Such a run of another user, who alone continues it.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    damaged: list[DamagedRecordError] = field(default_factory=list)
+    foreign: Path | None = None
+
+
 def folder_of_job() -> Path | None:
     """Returns the folder that was chosen for this job, if this process is one."""
     folder = os.environ.get(JOB_VARIABLE)
     return Path(folder) if folder else None
 
 
-def own_choice(folder: Path, launch: Launch) -> Choice:
-    """Locks and returns a job's own folder, which it always continues, however often it is queued again.
-
-    Args:
-        folder: The folder.
-        launch: What is launched.
+def own_run(folder: Path) -> Run:
+    """Locks and returns a job's own run, which it always continues, however often it is queued again.
 
     Raises:
-        ConfigError: what was composed here is not what was submitted.
+        DamagedRecordError: its record cannot be read.
         RunError: another process does not let go of the folder.
     """
     lock = FolderLock(folder)
@@ -103,80 +98,104 @@ def own_choice(folder: Path, launch: Launch) -> Choice:
             raise RunError(f"{folder} is still being written by another process after {OWN_FOLDER_TIMEOUT_S:.0f} s.")
         time.sleep(1)
     record = read_record(folder)
-    if record["identity"] != launch.identity:
-        lock.release()
+    return Run(folder, record, lock, f"the job's own folder, {record.status}")
+
+
+def check_own_run(run: Run, wanted: Record) -> None:
+    """Checks that a job continues what was submitted, and keeps what had been finished before.
+
+    Args:
+        run: The job's own run, locked; the lock is released if the check fails.
+        wanted: What the job has composed.
+
+    Raises:
+        ConfigError: what was composed here is not what was submitted.
+    """
+    if run.record.identity != wanted.identity:
+        run.lock.release()
         raise ConfigError(
-            f"{folder}: the job composed another configuration (identity {launch.identity}) than was submitted "
-            f"({record['identity']}). Is the data on this machine the same? Submit the command again."
+            f"{run.folder}: the job composed another configuration (identity {wanted.identity}) than was submitted "
+            f"({run.record.identity}). Is the data on this machine the same? Submit the command again."
         )
-    _warn_of_packages(record, launch)
-    return Choice(folder, lock, f"the job's own folder, {record['status']}", record)
+    _warn_of_packages(run.record, wanted)
+    if run.record.has_finished and not is_kept(run.folder):  # Else it was kept when the job was submitted.
+        keep_finished(run.folder)
 
 
-def choose_folder(wanted: Path, launch: Launch, earlier: Path | None, *, may_continue: bool) -> Choice:
+def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue: bool) -> Run:
     """Chooses and locks the folder of a launch.
 
     Args:
-        wanted: A new folder's path.
-        launch: What is launched.
-        earlier: The folder of the newest earlier run of the same identity, if there is one.
+        path: A new folder's.
+        wanted: What is launched.
+        earlier: What earlier launches have left; of its runs, only the newest may be continued.
         may_continue: Whether an earlier run may be continued at all.
     """
     if not may_continue:
-        return new_folder(wanted, launch, "a new run, as config.ckpt_path asks")
-    if earlier is None:
-        return new_folder(wanted, launch, "a new run: there is no earlier one of this identity")
-    return try_to_continue(earlier, launch) or new_folder(wanted, launch, why_not(earlier, launch))
+        return new_run(path, wanted, "a new run, as config.ckpt_path asks")
+    newest = next(iter(earlier.runs), None)
+    damages = _texts_of_damaged(earlier.damaged)
+    if newest is not None:
+        obstacle = try_to_continue(newest, wanted)
+        if obstacle is None:
+            newest.reason = "; ".join([newest.reason, *damages])
+            return newest
+        reasons = [obstacle, *damages]
+    elif earlier.foreign is not None:
+        reasons = [f"{earlier.foreign.name}, of the same identity, belongs to another user", *damages]
+    else:
+        reasons = damages or ["there is no earlier one of this identity"]
+    return new_run(path, wanted, f"a new run: {'; '.join(reasons)}")
 
 
-def try_to_continue(folder: Path, launch: Launch) -> Choice | None:
-    """Locks and returns an earlier run's folder if it is to be continued and nobody writes to it."""
-    record = read_record(folder)
-    if obstacle_to_continuing(record, launch, folder) or is_in_queue(record):
-        return None
-    lock = FolderLock(folder)
-    if not lock.acquire():
-        return None
-    record = read_record(folder)  # Again: it may have finished while the lock was not ours.
-    if obstacle_to_continuing(record, launch, folder):
-        lock.release()
-        return None
-    _warn_of_packages(record, launch)
-    record |= {"budget": launch.budget, "packages": launch.packages}
-    record |= {"changes": launch.changes, "given": launch.given}
-    state = "interrupted" if record["status"] == "running" else record["status"]
-    return Choice(folder, lock, f"continuing the {state} run {folder.name}", record)
+def try_to_continue(run: Run, wanted: Record) -> str | None:
+    """Locks an earlier run if it is to be continued and nobody writes to it.
+
+    Args:
+        run: The earlier run. Once it is locked, its record is that of the launch.
+        wanted: What is launched.
+
+    Returns:
+        Why it is not continued, or None if it is.
+    """
+    obstacle = obstacle_to_continuing(run, wanted) or _obstacle_in_queue(run) or _obstacle_to_locking(run)
+    if obstacle is not None:
+        return obstacle
+    obstacle = obstacle_to_continuing(run, wanted)  # Again: it may have finished while the lock was not ours.
+    if obstacle is not None:
+        run.lock.release()
+        return obstacle
+    _warn_of_packages(run.record, wanted)
+    if run.record.has_finished and run.record.kind != "sweep":  # A sweep has no checkpoint; its points keep theirs.
+        keep_finished(run.folder)
+    state = "interrupted" if run.record.status == "running" else run.record.status
+    run.reason = f"continuing the {state} run {run.folder.name}"
+    run.record = replace(
+        run.record, budget=wanted.budget, packages=wanted.packages, changes=wanted.changes, given=wanted.given
+    )
+    return None
 
 
-def obstacle_to_continuing(record: dict[str, Any], launch: Launch, folder: Path) -> str | None:
-    """Returns why an earlier run is not to be continued, or None if it is."""
-    is_larger = is_larger_budget(launch.budget, record["budget"])
-    if record["status"] == "finished" and not is_larger:
-        return f"a new run: {folder.name} is finished at this budget"
-    if not is_larger and launch.budget != record["budget"]:
-        return f"a new run: {folder.name} was asked for more than this"
-    changed = changed_files(launch.code, record["code"])
+def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
+    """Returns why an earlier run is not to be continued by what its record says, or None if it is."""
+    name, record = run.folder.name, run.record
+    if record.is_finished_at(wanted.budget):
+        return f"{name} is finished at this budget"
+    if wanted.budget != record.budget and not is_larger_budget(wanted.budget, record.budget):
+        return f"{name} was asked for more than this"
+    changed = changed_files(wanted.code, record.code)
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         return (
-            f"a new run: since {folder.name}, {names} changed. To start from it all the same: "
-            f"config.ckpt_path={folder / FOLDER_NAME / LAST}"
+            f"since {name}, {names} changed. To start from it all the same: "
+            f"config.ckpt_path={run.folder / FOLDER_NAME / LAST}"
         )
     return None
 
 
-def why_not(folder: Path, launch: Launch) -> str:
-    """Returns why an earlier run was not continued."""
-    record = read_record(folder)
-    obstacle = obstacle_to_continuing(record, launch, folder)
-    if obstacle is None and is_in_queue(record):
-        return f"a new run: {folder.name} is in SLURM's queue as job {record['slurm']['job_id']}"
-    return obstacle or f"a new run: {folder.name} is still being written by another process"
-
-
-def new_folder(wanted: Path, launch: Launch, reason: str) -> Choice:
-    """Makes and locks a new folder."""
-    record = {"status": "running", **asdict(launch)}
+def new_run(path: Path, wanted: Record, reason: str) -> Run:
+    """Makes and locks the folder of a new run."""
+    record = replace(wanted, status="running", created_ns=time.time_ns())
     locks: list[FolderLock] = []
 
     def prepare(folder: Path) -> None:
@@ -184,74 +203,139 @@ def new_folder(wanted: Path, launch: Launch, reason: str) -> Choice:
         locks[0].acquire()
         write_record(folder, record)
 
-    folder = reserve_folder(wanted, prepare)
+    folder = reserve_folder(path, prepare)
     locks[0].moved(folder)
-    return Choice(folder, locks[0], reason, record)
+    return Run(folder, record, locks[0], reason)
 
 
-def newest_run(parent: Path, launch: Launch) -> Path | None:
-    """Returns the newest earlier run of the same kind and identity below a folder."""
-    return next(iter(runs_of(parent, launch)), None)
-
-
-def runs_of(parent: Path, launch: Launch, name: str | None = None) -> list[Path]:
-    """Returns the earlier runs of the same kind and identity below a folder, the newest first.
+def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earlier:
+    """Returns what earlier launches have left below a folder.
 
     Args:
         parent: Holds the runs' folders.
-        launch: What is launched.
+        wanted: What is launched.
         name: Only folders that were made under this name; those made later under it have a number appended.
     """
-    found = all_runs(parent) if name is None else all_runs(parent, f"{name}*")
-    same = [
-        (record["created_ns"], folder)
-        for folder, record in found
-        if (record["kind"], record["identity"]) == (launch.kind, launch.identity)
-        and (name is None or re.fullmatch(r"(_\d+)?", folder.name.removeprefix(name)))
-    ]
-    return [folder for _, folder in sorted(same, reverse=True)]
-
-
-def is_finished(folder: Path, launch: Launch) -> bool:
-    """Returns whether an earlier run has done all that is asked for."""
-    record = read_record(folder)
-    return bool(record["status"] == "finished" and not is_larger_budget(launch.budget, record["budget"]))
-
-
-def take_over(folder: Path, launch: Launch) -> Choice | None:
-    """Locks and returns an earlier sweep's folder, whatever its state, unless somebody still works on it."""
-    record = read_record(folder)
-    lock = FolderLock(folder)
-    if is_in_queue(record) or not lock.acquire():
-        return None
-    record |= {"budget": launch.budget, "code": launch.code, "packages": launch.packages}
-    return Choice(folder, lock, f"going on in {folder.name}, whose finished points are skipped", record)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Returns what a run's `provenance.json` says."""
-    record: dict[str, Any] = json.loads((folder / FILE_NAME).read_text())
-    return record
-
-
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Writes a run's `provenance.json`."""
-    write_text_atomically(folder / FILE_NAME, json.dumps(record, indent=2, default=str) + "\n")
-
-
-def all_runs(parent: Path, pattern: str = "[!.]*") -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yields the runs directly below a folder; what is no run, or is damaged, is passed over."""
-    for path in parent.glob(f"{pattern}/{FILE_NAME}"):
+    earlier = Earlier()
+    for folder in _subfolders(parent, name):
         try:
-            record = read_record(path.parent)
-        except (OSError, ValueError):
+            run = read_run(folder)
+        except DamagedRecordError as damage:
+            if damage.identity in (None, wanted.identity) and _is_run(folder) and not _is_foreign(folder):
+                earlier.damaged.append(damage)
             continue
-        if isinstance(record, dict) and {"kind", "identity", "budget", "code", "created_ns", "status"} <= record.keys():
-            yield path.parent, record
+        if (run.record.kind, run.record.identity) != (wanted.kind, wanted.identity):
+            continue
+        if _is_foreign(folder):
+            earlier.foreign = folder
+        else:
+            earlier.runs.append(run)
+    earlier.runs.sort(key=lambda run: (run.record.created_ns, run.folder), reverse=True)
+    return earlier
 
 
-def _warn_of_packages(record: dict[str, Any], launch: Launch) -> None:
-    before = record.get("packages", {})
-    for name, version in launch.packages.items():
-        if before.get(name) != version:
-            log.warning("The run began with %s %s and goes on with %s.", name, before.get(name), version)
+def runs_below(parent: Path) -> Iterator[Run]:
+    """Yields the runs directly below a folder; what is no run, or is damaged, is passed over."""
+    for folder in _subfolders(parent):
+        try:
+            yield read_run(folder)
+        except DamagedRecordError:
+            continue
+
+
+def read_run(folder: Path) -> Run:
+    """Returns what lies behind a folder.
+
+    Raises:
+        DamagedRecordError: its record cannot be read.
+    """
+    version = _version_of(folder)
+    return Run(folder, read_settled_record(folder), FolderLock(folder), version=version)
+
+
+def take_over(run: Run, wanted: Record) -> bool:
+    """Locks an earlier sweep's folder, whatever its state; returns False if somebody still works on it."""
+    if is_in_queue(run.record) or _obstacle_to_locking(run) is not None:
+        return False
+    run.record = replace(run.record, budget=wanted.budget, code=wanted.code, packages=wanted.packages)
+    run.reason = f"going on in {run.folder.name}, whose finished points are skipped"
+    return True
+
+
+def _obstacle_in_queue(run: Run) -> str | None:
+    """Returns why a run is to be left to SLURM, or None."""
+    if run.record.slurm is None or not is_in_queue(run.record):
+        return None
+    return f"{run.folder.name} is in SLURM's queue as job {run.record.slurm.job_id}"
+
+
+def _obstacle_to_locking(run: Run) -> str | None:
+    """Locks a run and sees to it that its record is the newest; returns why it could not, or None."""
+    try:
+        if not run.lock.acquire():
+            return f"{run.folder.name} is still being written by another process"
+    except OSError as error:
+        return f"{run.folder.name} cannot be written to: {error.strerror}"
+    try:
+        if put_back_finished(run.folder) or _version_of(run.folder) != run.version:
+            run.record = read_record(run.folder)
+    except (OSError, DamagedRecordError) as error:
+        run.lock.release()
+        what = error.strerror if isinstance(error, OSError) else error.what
+        return f"{run.folder.name} cannot be continued: {what}"
+    return None
+
+
+def _version_of(folder: Path) -> tuple[int, ...]:
+    """Returns what tells one `provenance.json` from another; each is a file of its own, renamed to this name."""
+    try:
+        status = (folder / FILE_NAME).stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _subfolders(parent: Path, name: str | None = None) -> list[Path]:
+    """Returns the folders directly below a folder that may be runs; see `earlier_runs`."""
+    try:
+        found = sorted(path for path in parent.iterdir() if path.name[0] != ".")
+    except OSError:  # There is none yet, or it cannot be read: then nothing can be made there either.
+        return []
+    return [
+        path
+        for path in found
+        if name is None or (path.name.startswith(name) and re.fullmatch(r"(_\d+)?", path.name.removeprefix(name)))
+    ]
+
+
+def _is_run(folder: Path) -> bool:
+    """Returns whether a folder is a run's, by anything in it."""
+    try:
+        return any(os.path.lexists(folder / trace) for trace in TRACES)
+    except OSError:
+        return False
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Returns whether a folder belongs to another user, who alone continues what lies there."""
+    try:
+        return is_of_another_owner(folder)
+    except OSError:  # It has just been removed.
+        return True
+
+
+def _texts_of_damaged(damaged: list[DamagedRecordError]) -> list[str]:
+    """Returns what a person is told of damaged runs."""
+    texts = []
+    for damage in damaged[:MOST_NAMED]:
+        checkpoint = last_checkpoint(damage.folder)
+        remedy = f"to start from it: config.ckpt_path={checkpoint}" if checkpoint else "it has no checkpoint: delete it"
+        texts.append(f"a damaged run of this task lies at {damage.folder}: {damage.what} ({remedy})")
+    more = len(damaged) - MOST_NAMED
+    return [*texts, f"{more} more are damaged"] if more > 0 else texts
+
+
+def _warn_of_packages(record: Record, wanted: Record) -> None:
+    for name, version in wanted.packages.items():
+        if record.packages.get(name) != version:
+            log.warning("The run began with %s %s and goes on with %s.", name, record.packages.get(name), version)

@@ -9,6 +9,8 @@ from itertools import count
 from pathlib import Path
 
 from common.errors import ConfigError
+from common.run.files import check_files
+from common.run.leftovers import NEW, folder_prefix, remove_leftovers
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
@@ -32,7 +34,8 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
     """
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        unnamed = Path(tempfile.mkdtemp(prefix=".new-", dir=wanted.parent))
+        remove_leftovers(wanted.parent)
+        unnamed = Path(tempfile.mkdtemp(prefix=folder_prefix(NEW), dir=wanted.parent))
         unnamed.chmod(0o755)
         prepare(unnamed)
         return _rename(unnamed, wanted)
@@ -41,6 +44,21 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
             f"The run's folder {wanted} cannot be made: {error.strerror}. Outputs go below AI_RESEARCH_PATH; "
             "set it to a folder that you may write to."
         ) from error
+
+
+def make_ready(folder: Path) -> None:
+    """Looks whether a launch can work in its folder, and removes what dead processes left half made in and beside it.
+
+    Args:
+        folder: The run's folder, locked for this process.
+
+    Raises:
+        ConfigError: something in the folder is not what its name says; nothing was changed.
+    """
+    check_files(folder)
+    for place in (folder, folder / "lightning"):
+        remove_leftovers(place, is_locked=True)
+    remove_leftovers(folder.parent)
 
 
 def _rename(unnamed: Path, wanted: Path) -> Path:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from common.check.targets import check_targets
 from common.errors import ConfigError
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, read_checkpoint
+from common.run.finished import settled
 from common.run.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun
     folder = Path(folder).expanduser()
     if not (folder / ".hydra" / "config.yaml").is_file():
         raise ConfigError(f"{folder} is not a run's folder: it has no .hydra/config.yaml.")
-    config = OmegaConf.load(folder / ".hydra" / "config.yaml")
+    source = settled(folder)
+    config = OmegaConf.load(source / ".hydra" / "config.yaml")
     assert isinstance(config, DictConfig)
     tree = OmegaConf.to_container(config.litmodule, resolve=True)
     problems = check_targets(tree, registered=(), widened=allowed_targets)
@@ -57,4 +59,4 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun
     path = next((path for path in checkpoints if path.is_file()), checkpoints[-1])
     module = instantiate(config.litmodule)()
     module.load_state_dict(read_checkpoint(path)["state_dict"])
-    return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(folder))
+    return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(source))

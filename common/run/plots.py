@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.run.atomic import write_atomically
 from common.run.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def plot_curves(folder: Path) -> list[Path]:
         curves = {stage: _curve(rows, f"{stage}/{name}") for stage in STAGES}
         if any(len(steps) > 1 for steps, _ in curves.values()):
             paths.append(folder / f"{name.replace('/', '_')}.png")
-            _save(_draw_curves(name, curves), paths[-1])
+            save_figure(_draw_curves(name, curves), paths[-1])
     return paths
 
 
@@ -70,7 +71,7 @@ def plot_images(path: Path, images: Sequence[np.ndarray], labels: Sequence[Any],
             frame = Rectangle(corner, 2 * width, 2 * height, facecolor="none", edgecolor=WRONG_COLOR, linewidth=4)
             axes.add_patch(frame).set_clip_path(frame)
     axes.text(width_in / 2, 0.16, f"Predictions; {num_wrong} of {len(images)} wrong (red)", ha="center", fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_lines(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> None:
@@ -93,7 +94,7 @@ def save_lines(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], x
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_sweep(path: Path, values: Mapping[str, Sequence[str]], results: Sequence[float]) -> None:
@@ -116,7 +117,7 @@ def plot_sweep(path: Path, values: Mapping[str, Sequence[str]], results: Sequenc
         axes.set_xlabel(key)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("result")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _numbers(texts: Sequence[str]) -> list[float] | None:
@@ -153,5 +154,6 @@ def _draw_curves(name: str, curves: dict[str, tuple[list[float], list[float]]]) 
     return figure
 
 
-def _save(figure: "matplotlib.figure.Figure", path: Path) -> None:
-    figure.savefig(path, dpi=120)
+def save_figure(figure: "matplotlib.figure.Figure", path: Path) -> None:
+    """Writes a picture, whole or not at all; a link that stood there is replaced."""
+    write_atomically(path, lambda file: figure.savefig(file, dpi=120, format="png"))

@@ -1,8 +1,7 @@
-"""`provenance.json`: where a run came from, and how it ended."""
+"""Where a run came from, and how its launches ended: what goes on record as a launch starts and ends."""
 
 import contextlib
 import getpass
-import json
 import os
 import platform
 import shlex
@@ -14,15 +13,12 @@ import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from common.run.atomic import write_text_atomically
+from common.run.continuation import Run
+from common.run.metrics import read_last_metrics
+from common.run.record import Git, Launch, Machine, Status
 from common.utils.misc import available_cpus, repository_path
-
-FILE_NAME = "provenance.json"
-
-Status = Literal["queued", "running", "finished", "stopped", "failed"]
-"""How a run stands: `queued` in a cluster, `stopped` by a person or a signal, `failed` by an error."""
 
 PACKAGES = (
     "torch",
@@ -42,60 +38,56 @@ PACKAGES = (
 """Packages whose versions can change a result."""
 
 
-class Provenance:
-    """The record of one run, written whenever it changes.
+def start_launch(run: Run, **facts: Any) -> None:
+    """Writes that a run begins, or goes on, now.
 
     Args:
-        folder: The run's folder.
-        record: What is on record already: an earlier launch's, when a run continues.
+        run: The run.
+        **facts: What only the caller knows: the seed, the data that is used, the origin.
     """
+    record, started = run.record, _now()
+    run.update(
+        status="running",
+        command=redacted(command_line()),
+        working_directory=str(Path.cwd()),
+        started=record.started or started,
+        ended=None,
+        error=None,
+        # A job runs from a copy of the code that was submitted, and of that the record knows already.
+        git=git_state(repository_path()) if record.snapshot is None else record.git,
+        python=platform.python_version(),
+        machine=machine(),
+        launches=[*record.launches, Launch(started, os.getpid(), record.budget)],
+        **facts,
+    )
 
-    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
-        self.path = folder / FILE_NAME
-        self.record = record
 
-    def start(self, **facts: Any) -> None:
-        """Writes that the run begins, or goes on, now.
+def end_launch(run: Run, status: Status, seconds: float, *, error: str | None = None, result: Any = None) -> None:
+    """Completes the record with how the run ended.
 
-        Args:
-            **facts: What only the caller knows, such as the seed and the data that is used.
-        """
-        self.before = self.path.read_text() if self.path.is_file() else ""
-        self.record |= {
-            "status": "running",
-            "command": redacted(command_line()),
-            "working_directory": str(Path.cwd()),
-            "started": self.record.get("started") or _now(),
-            "ended": None,
-            "error": None,
-            **facts,
-            # A job runs from a copy of the code that was submitted, and of that the record knows already.
-            "git": self.record["git"] if "snapshot" in self.record else git_state(repository_path()),
-            "python": platform.python_version(),
-            "machine": machine(),
-        }
-        self.record["launches"] = [*self.record.get("launches", []), {"started": _now(), "pid": os.getpid()}]
-        self.write()
-
-    def end(self, status: Status, error: str | None = None, **facts: Any) -> None:
-        """Completes the record with how the run ended.
-
-        Args:
-            status: The run's last state.
-            error: What went wrong, for a failed run.
-            **facts: Results, such as the final metrics.
-        """
-        self.record |= {"status": status, "ended": _now(), "error": redacted(error) if error else None, **facts}
-        self.record["launches"][-1] |= {"ended": _now(), "status": status}
-        self.write()
-
-    def take_back(self) -> None:
-        """Puts back what was on record before this launch, which has changed nothing."""
-        write_text_atomically(self.path, self.before)
-
-    def write(self) -> None:
-        """Writes the record."""
-        write_text_atomically(self.path, json.dumps(self.record, indent=2, default=str) + "\n")
+    Args:
+        run: The run.
+        status: How this launch ended.
+        seconds: How long it took.
+        error: What went wrong, unless it finished.
+        result: What the subtask returned, if it finished.
+    """
+    record, error = run.record, redacted(error) if error else None
+    end = Launch(**vars(record.launches[-1]) | {"ended": _now(), "status": status, "error": error})
+    end.result, end.seconds = result, round(seconds, 1)
+    if status == "finished":
+        with contextlib.suppress(OSError, ValueError):
+            end.metrics = read_last_metrics(run.folder)
+    launches = [*record.launches[:-1], end]
+    run.update(
+        # What was finished stays finished: what failed is only the launch.
+        status="stopped" if status == "failed" and record.has_finished else status,
+        ended=end.ended,
+        error=error,
+        result=result if status == "finished" else record.result,
+        seconds=end.seconds,
+        launches=launches,
+    )
 
 
 def command_line() -> str:
@@ -118,19 +110,19 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """Returns what is known of the machine."""
-    return {
-        "host": socket.gethostname(),
-        "user": _user(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "available_cpus": available_cpus(),
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-    }
+    return Machine(
+        host=socket.gethostname(),
+        user=_user(),
+        platform=platform.platform(),
+        processor=platform.machine(),
+        available_cpus=available_cpus(),
+        slurm_job_id=os.environ.get("SLURM_JOB_ID"),
+    )
 
 
-def git_state(repository: Path) -> dict[str, Any] | None:
+def git_state(repository: Path) -> Git | None:
     """Returns the commit, the branch and the whole uncommitted difference, new files included.
 
     The difference is taken through a copy of the index, so that the repository itself is not touched.
@@ -146,11 +138,11 @@ def git_state(repository: Path) -> dict[str, Any] | None:
     commit = _git(repository, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {
-        "commit": commit.strip(),
-        "branch": (_git(repository, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
-        "uncommitted_diff": redacted(_uncommitted_diff(repository)),
-    }
+    return Git(
+        commit=commit.strip(),
+        branch=(_git(repository, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        uncommitted_diff=redacted(_uncommitted_diff(repository)),
+    )
 
 
 def _uncommitted_diff(repository: Path) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from common.run.continuation import read_record
+from common.run.record import read_record
 from common.utils.wandb import INIT_TIMEOUT_S
 
 
 def run_id(folder: Path) -> str:
-    """Returns the W&B id of a run: it follows from the provenance, so that every launch logs to one run."""
-    record = read_record(folder)
-    return f"{record['identity']}-{record['created_ns']:x}"
+    """Returns the W&B id of a run, which is on record, so that every launch logs to one W&B run."""
+    return read_record(folder).wandb_id
 
 
 def config_of(folder: Path) -> Any:
@@ -29,4 +28,5 @@ def wandb_settings(folder: Path) -> Any:
     import wandb
 
     os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")  # Pictures of offline runs wait here, not in the user's home.
+    os.environ.pop("WANDB_SERVICE", None)  # Another process's service ends when that does.
     return wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True)

@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.utils import JobReturn
 
 from common.launch.resources import SlurmResources
-from common.launch.slurm.batch import check_request
+from common.launch.slurm.commands import check_request
 from common.launch.slurm.launcher import launch
 from common.launch.sweep.search import Search
 from hydra_plugins.ai_research.local import LocalLauncher

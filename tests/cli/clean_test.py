@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import socket
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from common.run.leftovers import temporary_name
 
 
 def whole_checkpoint() -> bytes:
@@ -154,3 +157,49 @@ def test_links_are_not_followed(ai_research: Any, make_run: Any, tmp_path: Path)
     assert ai_research("clean", "--yes").status == 0
     assert not failed.exists()
     assert (precious / "file").exists()
+
+
+def test_a_run_that_failed_with_a_good_checkpoint_is_interrupted(ai_research: Any, make_run: Any) -> None:
+    good = make_run(status="failed", metrics=ROWS, command="python train.py task=fnn", working_directory="/a b")
+    add_checkpoints(good, last=whole_checkpoint(), previous=whole_checkpoint())
+    bad = make_run(status="failed", metrics=ROWS)
+    add_checkpoints(bad, last=whole_checkpoint()[:-50])
+    rows = {row["path"]: (row["status"], row["reason"]) for row in ai_research("clean", "--json").json}
+    assert rows == {
+        str(bad): ("failed", "failed"),
+        str(good / "lightning/previous.ckpt"): ("interrupted", "superseded by last.ckpt"),
+    }
+    said = ai_research("clean", "--yes")
+    assert (
+        f"Kept: {good} is interrupted. The same command continues it:\n  cd '/a b' && python train.py task=fnn"
+        in said.out
+    )
+    assert good.exists()
+    assert not bad.exists()
+
+
+def test_a_run_that_has_finished_once_stays(ai_research: Any, make_run: Any) -> None:
+    """Its checkpoints and metrics are gone, or were never made."""
+    launches = [{"started": "2026-01-31T12:00:00+00:00", "status": "finished"}, {"started": "x", "status": "failed"}]
+    folders = [make_run(status=status, launches=launches) for status in ("failed", "stopped", "running")]
+    assert ai_research("clean", "--json", "--yes").json == []
+    assert all(folder.exists() for folder in folders)
+
+
+def test_clean_offers_and_removes_it(ai_research: Any, make_run: Any) -> None:
+    folder = make_run(metrics=[{"step": 1, "val/loss": 0.5}])
+    (folder / "lightning").mkdir()
+    places = [folder.parent, folder, folder / "lightning"]
+    paths = [place / f".last.ckpt.{2**22 + 1}-1-{socket.gethostname()}.tmp" for place in places]  # No such process.
+    for path in paths:
+        path.write_text("half")
+    live = folder / temporary_name("metrics.csv")
+    live.touch()
+    said = ai_research("clean", "--json")
+    assert {row["path"]: row["reason"] for row in said.json} == {
+        str(path): "left half made by a dead process" for path in paths
+    }
+    assert all(path.exists() for path in paths)
+    assert "left half made" in ai_research("clean").out
+    assert ai_research("clean", "--yes").out.endswith("Removed 3 of 3.\n")
+    assert [path.exists() for path in [*paths, live, folder]] == [False, False, False, True, True]

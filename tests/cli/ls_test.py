@@ -127,7 +127,7 @@ def test_watch_shows_what_runs_and_only_that(ai_research: Any, make_run: Any, he
     make_run()
     make_run(status="running")
     now = time.time()
-    where = {"machine": {"host": "here"}, "launches": [{"pid": 42}]}
+    where = {"machine": {"host": "here"}, "launches": [{"started": "x", "pid": 42}]}
     rows = [{"step": 5, "time": now}]
     running = make_run(status="running", budget={"trainer.max_steps": 10}, metrics=rows, **where)
     held(running)

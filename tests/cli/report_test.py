@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from common.run.identity import code_fingerprints
+from common.utils.misc import repository_path
 from tests.cli.browser import CHROMIUM, visit
 
 PHONE, DESKTOP = 390, 1280
@@ -138,18 +140,18 @@ def test_show_lists_a_sweeps_points(ai_research: Any, real: Path) -> None:
         ({"status": "stopped"}, "The same command continues it.\n  cd /somewhere && python train.py task=x\n"),
         ({"status": "failed"}, "It may meet the same error again."),
         ({"status": "finished"}, "With a larger trainer.max_epochs the same command continues it"),
-        ({"status": "queued", "slurm": {"job_id": 3, "task": None}}, "The same command continues it."),
+        ({"status": "queued", "slurm": {"job_id": 3, "task": None}}, "SLURM has it as job 3; `ai-research watch`"),
     ],
 )
 def test_how_to_continue(ai_research: Any, make_run: Any, facts: dict[str, Any], text: str) -> None:
     command = "python train.py task=x config.ckpt_path=null"
-    assert (
-        text in ai_research("show", make_run(command=command, working_directory="/somewhere", code=None, **facts)).out
-    )
+    code = code_fingerprints([repository_path() / "common"], repository_path())
+    folder = make_run(command=command, working_directory="/somewhere", code=code, **facts)
+    assert text in ai_research("show", folder).out
 
 
 def test_how_to_continue_while_it_runs_and_on_other_code(ai_research: Any, make_run: Any, held: Any) -> None:
-    folder = make_run(status="running", launches=[{"pid": 5}], machine={"host": "h"})
+    folder = make_run(status="running", launches=[{"started": "x", "pid": 5}], machine={"host": "h"})
     held(folder)
     assert "`kill -USR2 5` there saves and stops it" in ai_research("show", folder).out
     other = make_run(status="stopped", code={"a_first.py": "x"}, command="python t.py", working_directory="/w")

@@ -26,11 +26,11 @@ def test_running_is_who_holds_the_lock(make_run: Any, held: Any) -> None:
 
 
 def test_queued_is_who_is_in_the_queue(make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A squeue that knows job 7's task 1, and no other."""
+    """A squeue that knows job 7's task 1, and no other. Where none answers, nobody takes the run for interrupted."""
     folder = make_run(status="queued", slurm={"job_id": 7, "task": 1})
     other = make_run(status="queued", slurm={"job_id": 7, "task": 2})
-    assert read_run(folder).state == "interrupted"
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho 1 PENDING\n")
+    assert read_run(folder).state == "queued"
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 7 1 0 PENDING Priority\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     from common.cli.runs import forget_queue
@@ -78,9 +78,11 @@ def test_damaged_metrics_leave_the_rest(make_run: Any, content: bytes) -> None:
     assert run.state == "finished"
 
 
-def test_odd_parts_of_a_record_are_passed_over(make_run: Any) -> None:
-    run = read_run(make_run(launches="x", changes=[1], given=3, error=7, seed={}, machine=1, git=2))
-    assert (run.seconds, run.changes, run.overrides, run.error) == (None, {}, {}, "7")
+@pytest.mark.parametrize("facts", [{"launches": "x"}, {"changes": [1]}, {"given": 3}, {"error": 7}, {"git": 2}])
+def test_a_record_with_a_part_of_another_type_is_damaged(make_run: Any, facts: dict[str, Any]) -> None:
+    run = read_run(make_run(**facts))
+    assert (run.state, run.seconds, run.changes, run.overrides) == ("damaged", None, {}, {})
+    assert f"{next(iter(facts))}=" in str(run.error)
 
 
 def test_a_sweep_counts_its_points(make_run: Any, held: Any) -> None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from torch import Tensor
 
 from common.dl import compatibility
@@ -102,3 +103,21 @@ def test_an_option_that_a_run_has_no_use_for_is_refused(cli, root, option: tuple
     assert outcome.status == 2
     assert f"A command that runs a task takes no {option[0]}" in outcome.err
     assert list(root.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "override", ["free={a:1}", "+free={a:1}", "++free={a:1}", "+free.a=1", "++free.a=1", "free.a=1"]
+)
+def test_what_the_checks_let_pass_is_what_runs(run, outputs, override: str) -> None:
+    """A mapping that is free by its type, in each of Hydra's ways to fill one."""
+    outcome = run(override)
+    assert outcome.status == 0, outcome.err
+    (folder,) = outputs()
+    assert yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())["free"] == {"a": 1}
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+def test_sign_before_a_key_changes_nothing(run, seen: list[float], sign: str) -> None:
+    outcome = run(f"{sign}number=4")
+    assert outcome.status == 0, outcome.err
+    assert seen == [4]

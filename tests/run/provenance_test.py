@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common.run.provenance import FILE_NAME, Provenance, git_state, package_versions, redacted
+from common.run.continuation import Run
+from common.run.lock import FolderLock
+from common.run.provenance import end_launch, git_state, package_versions, redacted, start_launch
+from common.run.record import FILE_NAME, Git, Record, Status
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -30,18 +33,14 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def state(repository: Path) -> dict[str, str]:
+def state(repository: Path) -> Git:
     found = git_state(repository)
     assert found is not None
     return found
 
 
 def test_a_clean_repository_has_a_commit_a_branch_and_no_difference(repository: Path) -> None:
-    assert state(repository) == {
-        "commit": git(repository, "rev-parse", "HEAD").strip(),
-        "branch": "main",
-        "uncommitted_diff": "",
-    }
+    assert state(repository) == Git(git(repository, "rev-parse", "HEAD").strip(), "main", "")
 
 
 def test_the_difference_restores_the_work_tree(repository: Path, tmp_path: Path) -> None:
@@ -52,7 +51,7 @@ def test_the_difference_restores_the_work_tree(repository: Path, tmp_path: Path)
     (repository / "binary.bin").write_bytes(bytes(range(256)))
     (repository / "ignored.txt").write_text("secret\n")
     git(repository, "add", "staged.txt")
-    diff = state(repository)["uncommitted_diff"]
+    diff = state(repository).uncommitted_diff
     assert "secret" not in diff
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(repository), str(clone))
@@ -91,21 +90,26 @@ def read(folder: Path) -> dict[str, object]:
     return record
 
 
+def a_run(folder: Path) -> Run:
+    return Run(folder, Record("plain", "a1", {}, {}, package_versions()), FolderLock(folder))
+
+
 @pytest.mark.parametrize("status", ["finished", "stopped", "failed"])
-def test_the_status_goes_from_running_to_the_end(tmp_path: Path, status: str) -> None:
-    provenance = Provenance(tmp_path, {"packages": package_versions()})
-    provenance.start(seed=0)
+def test_the_status_goes_from_running_to_the_end(tmp_path: Path, status: Status) -> None:
+    run = a_run(tmp_path)
+    start_launch(run, seed=0)
     running = read(tmp_path)
     assert (running["status"], running["ended"], running["error"], running["seed"]) == ("running", None, None, 0)
-    provenance.end(status, error="E: x", result=0.5)  # type: ignore[arg-type]
+    end_launch(run, status, 1.23, error="E: x", result=0.5)
     ended = read(tmp_path)
-    assert (ended["status"], ended["error"], ended["result"]) == (status, "E: x", 0.5)
+    assert (ended["status"], ended["error"], ended["seconds"]) == (status, "E: x", 1.2)
+    assert ended["result"] == (0.5 if status == "finished" else None)
     assert str(ended["ended"]) >= str(ended["started"])
     assert ended["git"] == running["git"]
 
 
 def test_the_record_has_what_it_takes_to_repeat_a_run(tmp_path: Path) -> None:
-    Provenance(tmp_path, {"packages": package_versions()}).start(seed=3, data={"source": "digits"})
+    start_launch(a_run(tmp_path), seed=3, data={"source": "digits"})
     record = read(tmp_path)
     assert {"command", "working_directory", "started", "python", "packages", "machine", "git", "seed", "data"} <= set(
         record
@@ -116,17 +120,17 @@ def test_the_record_has_what_it_takes_to_repeat_a_run(tmp_path: Path) -> None:
 def test_the_wandb_key_is_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr("sys.argv", ["train.py", "task=fnn", f"logger.notes={KEY}"])
-    monkeypatch.setattr("common.run.provenance.git_state", lambda repository: {"uncommitted_diff": redacted(f"+{KEY}")})
-    provenance = Provenance(tmp_path, {"packages": package_versions()})
-    provenance.start(seed=0)
-    provenance.end("failed", error=f"Denied: {KEY}")
+    monkeypatch.setattr("common.run.provenance.git_state", lambda repository: Git("1", "", redacted(f"+{KEY}")))
+    run = a_run(tmp_path)
+    start_launch(run, seed=0)
+    end_launch(run, "failed", 1, error=f"Denied: {KEY}")
     assert KEY not in (tmp_path / FILE_NAME).read_text()
 
 
 def test_the_wandb_key_in_an_uncommitted_file_is_redacted(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     (repository / "notes.txt").write_text(f"{KEY}\n")
-    assert KEY not in state(repository)["uncommitted_diff"]
+    assert KEY not in state(repository).uncommitted_diff
 
 
 def test_an_empty_wandb_key_redacts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from common.run import stop
-from common.run.lock import process_start_time
+from common.run.process import process_start_time
 
 HANDLED = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
 """What `kill`, Ctrl-C, and schedulers before a time limit or a preemption send."""

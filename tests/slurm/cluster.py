@@ -82,6 +82,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
 KillWait=5
+MaxArraySize=4
 MinJobAge=300
 MpiDefault=none
 SlurmctldPort={port}

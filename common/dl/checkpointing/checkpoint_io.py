@@ -5,7 +5,11 @@ from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
 
+from common.dl.checkpointing.best import check_best
 from common.run.checkpoint import read_newest_checkpoint, write_checkpoint
+
+NEEDED = ("state_dict", "loops", "callbacks", "optimizer_states", "continuation")
+"""The keys without which a run cannot go on from a checkpoint."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -25,7 +29,11 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint to the CPU; Lightning moves its tensors."""
-        return read_newest_checkpoint(Path(path), is_own=Path(path).parent == self.folder)
+        is_own = Path(path).parent == self.folder
+        checkpoint = read_newest_checkpoint(Path(path), NEEDED if is_own else (), is_own=is_own)
+        if is_own:
+            check_best(Path(path).parent, checkpoint)
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint that a better one replaces."""

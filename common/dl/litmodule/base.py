@@ -18,7 +18,7 @@ from torchmetrics import Metric
 from common.dl.config import OnBadLoss
 from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
-from common.dl.outputs.wandb_logger import wandb_logger
+from common.dl.outputs.wandb_logger import SteadyWandbLogger, wandb_logger
 from common.dl.ranks import mean_over_ranks
 from common.utils.beartype import ge
 
@@ -260,13 +260,17 @@ class BaseLitModule(LightningModule, ABC):
         self._epoch_sums, self._epoch_metrics = {}, {}
 
     def _send_samples(self) -> None:
-        """Adds the kept samples to the stage's table of samples, and sends what is new."""
+        """Sends the kept samples to W&B."""
+        logger, samples = wandb_logger(self.trainer), self._samples
+        assert logger is not None
+        assert samples is not None
+        self._samples = None
+        logger.attempt(lambda: self._send_table(logger, samples))
+
+    def _send_table(self, logger: SteadyWandbLogger, samples: Mapping[str, Tensor]) -> None:
+        """Adds samples to the stage's table of samples, and sends what is new."""
         import wandb
 
-        assert self._samples is not None
-        logger = wandb_logger(self.trainer)
-        assert logger is not None
-        samples, self._samples = self._samples, None
         name = f"{self.stage}/samples"
         columns: list[str | int] = ["step", *samples]
         if name not in self._tables:

@@ -14,7 +14,7 @@ from common.utils.wandb import Mode, start_where_reachable
 
 
 def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
-    """Builds the logger; W&B falls back to offline without a key or a network.
+    """Builds the logger; W&B falls back to offline without a key or a network, and to nothing where it cannot start.
 
     Args:
         logger: The configured partial.
@@ -24,22 +24,15 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
         return DummyLogger()
     if logger.func is not SteadyWandbLogger:
         return logger()
-    return start_where_reachable(folder, lambda mode: _start(logger, folder, mode))
+    return start_where_reachable(folder, lambda mode: _start(logger, folder, mode)) or DummyLogger()
 
 
-def _start(logger: partial[Logger], folder: Path, mode: Mode) -> SteadyWandbLogger | None:
-    """Starts a W&B run with the whole configuration, or returns None where the server does not answer."""
-    import wandb
-
+def _start(logger: partial[Logger], folder: Path, mode: Mode) -> SteadyWandbLogger:
+    """Starts a W&B run with the whole configuration."""
     settings = wandb_settings(folder)
     name = logger.keywords["name"] or folder.name
     live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
     live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
-    try:
-        live.experiment.config.update(config_of(folder))
-    except wandb.Error:
-        if mode == "offline":
-            raise
-        wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
-        return None
+    live.experiment.config.update(config_of(folder))
+    live.pieces = Path(live.experiment.settings.sync_dir)
     return live  # type: ignore[no-any-return]

@@ -18,6 +18,10 @@ def wandb_logger(trainer: Trainer) -> "SteadyWandbLogger | None":
 class SteadyWandbLogger(Steady, WandbLogger):
     """Lightning's W&B logger, but a failure is reported once, and then W&B is left alone."""
 
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Sends what a Lightning module calls its hyperparameters."""
+        self.attempt(lambda: super(SteadyWandbLogger, self).log_hyperparams(params, *args, **kwargs))
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Sends scalars."""
         self.attempt(lambda: super(SteadyWandbLogger, self).log_metrics(dict(metrics), step))

@@ -1,11 +1,11 @@
-"""What SLURM is given: one script for a plain run or for all points of a sweep, and a command for each of them."""
+"""What SLURM is given: a script for a plain run or for the points of a sweep, and a command for each of them."""
 
 import re
 import shlex
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import ConfigError, RunStoppedError
+from common.errors import RunStoppedError
 from common.launch.point import Point
 from common.launch.ranks import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.resources import SlurmResources
@@ -16,16 +16,22 @@ FOLDER_NAME = ".slurm"
 
 SCRIPT_NAME = "job.sh"
 
+HELD = "held"
+"""A file beside the script, from before it is submitted until its jobs are released."""
+
+PREPARE = """export PATH="${{PATH:+$PATH:}}/usr/local/bin:/usr/bin:/bin"
+cd {directory} || exit 1"""
+
 # Signals reach Python alone; the shell survives them to see how it ended, and to have the job queued again: from here,
-# because a container has no `scontrol`. A job that was cancelled or preempted meanwhile is in another state.
+# because a container has no `scontrol`. A job that was cancelled or preempted meanwhile is in another state. A question
+# that fails is asked again: the job would be lost.
 # 138, 140 and 143 are USR1, USR2 and TERM that came before Python could handle them, and so before it had begun.
 REQUEUE = """status=$?
+again() {{ for pause in 0 1 2 4 8 16; do sleep $pause; "$@" && return; done; return 1; }}
+ask() {{ state=$(squeue --noheader --jobs "{job}" --format %T); }}
 case $status in {stopped}|138|140|143) is_stopped=yes ;; *) is_stopped=no ;; esac
 if [ $is_stopped = yes ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {most} ]; then
-    id="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}}}"
-    if [ "$(squeue --noheader --jobs "${{id:-$SLURM_JOB_ID}}" --format %T)" = RUNNING ]; then
-        scontrol requeue "${{id:-$SLURM_JOB_ID}}"
-    fi
+    again ask && [ "$state" = RUNNING ] && again scontrol requeue "{job}"
 fi
 exit $status"""
 
@@ -46,29 +52,35 @@ SRUN_OPTIONS = (
     "--kill-on-bad-exit=1",  # Without one rank the others cannot go on.
     "--wait=0",  # The first rank has more to do in the end than the others, and may take its time.
     "--cpu-bind=none",  # A node's ranks divide its CPUs among themselves, as they do without SLURM.
+    "--export=ALL",  # What the script has set, whatever `sbatch` was told.
 )
 
 
-def write_job(folder: Path, points: list[Point], folders: list[Path], name: str, resources: SlurmResources) -> Path:
-    """Writes the script and the commands of a submission.
+def write_jobs(
+    folder: Path, jobs: Sequence[tuple[Point, Path]], name: str, resources: SlurmResources, most: int
+) -> list[Path]:
+    """Writes what is to be submitted.
 
     Args:
         folder: The run's or the sweep's folder, with the snapshot in it.
-        points: What is to run.
-        folders: Each point's own folder.
-        name: The job's name.
+        jobs: What is to run, and in which folder.
+        name: The jobs' name.
         resources: What is asked for.
+        most: How many points a script may have.
 
     Returns:
-        The script.
+        The scripts.
     """
     place = folder / FOLDER_NAME
     place.mkdir(exist_ok=True)
-    for number, (point, own) in enumerate(zip(points, folders, strict=True)):
+    for number, (point, own) in enumerate(jobs):
         (place / f"command_{number}.sh").write_text(command_of(point, own, folder / CODE, resources))
-    script = place / SCRIPT_NAME
-    script.write_text(script_of(place, len(points), name, resources))
-    return script
+    scripts = []
+    for first in range(0, len(jobs), most):
+        scripts.append(place / (SCRIPT_NAME if first == 0 else f"job_{first}.sh"))
+        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), name, resources, first))
+    (place / HELD).touch()
+    return scripts
 
 
 def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
@@ -92,22 +104,34 @@ def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResou
     return "\n".join([*lines, ""])
 
 
-def script_of(place: Path, num_points: int, name: str, resources: SlurmResources) -> str:
-    """Returns the script of a submission, made by submitit: a task for each rank of a point."""
+def script_of(place: Path, num_points: int, name: str, resources: SlurmResources, first: int = 0) -> str:
+    """Returns the script of a submission, made by submitit: a task for each rank of a point.
+
+    Args:
+        place: Where the commands lie, and what is printed goes.
+        num_points: How many points it runs.
+        name: The job's name.
+        resources: What is asked for.
+        first: The number of the first of these points among all.
+    """
     from submitit.slurm.slurm import _make_sbatch_string  # It has no public way to add what follows the command.
 
     tasks_per_node = max(resources.tasks_per_node, resources.gpus_per_node or 0)
     num_tasks = resources.nodes * tasks_per_node
     port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
-    number = "${SLURM_ARRAY_TASK_ID}" if num_points > 1 else "0"
+    is_array = num_points > 1
+    # The last task of an array has the array's own number, by which all of its tasks would be meant.
+    job = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if is_array else "$SLURM_JOB_ID"
     further = {
         "ntasks": num_tasks,
         "requeue": True,
         "signal": f"USR2@{resources.signal_delay_s}",
+        "export": "ALL",
+        "chdir": str(place),  # By this a job is found whose number nobody has heard.
         **resources.additional_parameters,
     }
     text: str = _make_sbatch_string(
-        command=f'sh "{place}/command_{number}.sh"',
+        command=f'/bin/sh "{place}/command_{f"$((SLURM_ARRAY_TASK_ID + {first}))" if is_array else first}.sh"',
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),
         time=resources.timeout_min,
@@ -121,44 +145,16 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         qos=resources.qos,
         constraint=resources.constraint,
         array_parallelism=resources.array_parallelism,
-        map_count=num_points if num_points > 1 else None,
-        setup=["trap : TERM INT USR1 USR2", *resources.setup, *port],
+        map_count=num_points if is_array else None,
+        setup=[
+            "trap : TERM INT USR1 USR2",
+            PREPARE.format(directory=shlex.quote(str(Path.cwd()))),
+            *resources.setup,
+            *port,
+        ],
         srun_args=SRUN_OPTIONS,
-        teardown=[REQUEUE.format(stopped=RunStoppedError.exit_status, most=resources.max_num_timeout)],
+        teardown=[REQUEUE.format(stopped=RunStoppedError.exit_status, most=resources.max_num_timeout, job=job)],
         stderr_to_stdout=True,
         additional_parameters=further,
     )
     return text + "\n"
-
-
-def check_request(name: str, num_points: int, resources: SlurmResources) -> None:
-    """Asks SLURM whether it could ever run such a job.
-
-    Raises:
-        ConfigError: it could not, or there is no SLURM.
-    """
-    _sbatch(["--test-only"], script_of(Path.cwd(), num_points, name, resources))
-
-
-def submit(script: Path) -> int:
-    """Submits a script, held back until `release`; returns the job's number, the array's where it is one."""
-    return int(_sbatch(["--parsable", "--hold"], script.read_text()).split(";")[0])
-
-
-def release(job_id: int) -> None:
-    """Lets a job start that was held back."""
-    subprocess.run(["scontrol", "release", str(job_id)], check=True, capture_output=True)
-
-
-def _sbatch(options: list[str], script: str) -> str:
-    try:
-        result = subprocess.run(["sbatch", *options], input=script, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            "hydra/launcher=slurm needs SLURM's commands, and sbatch was not found. Type the command on a cluster's "
-            "login node, or use hydra/launcher=local."
-        ) from error
-    if result.returncode != 0:
-        said = result.stderr.strip().removeprefix("sbatch: ").replace("\nsbatch: ", "\n")
-        raise ConfigError(f"SLURM cannot run such a job: {said}\nAsked for in hydra.launcher.* of the task file.")
-    return result.stdout.strip()

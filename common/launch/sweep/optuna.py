@@ -11,6 +11,8 @@ whose results are not known yet ("constant liar").
 """
 
 import importlib.util
+import itertools
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from common.utils.beartype import ge
 
 if TYPE_CHECKING:
     import optuna
+
+log = logging.getLogger(__name__)
 
 Sampler = Literal["tpe", "random"]
 Direction = Literal["minimize", "maximize"]
@@ -195,22 +199,58 @@ def ends_of(override: Override) -> Sequence[Any]:
 def open_study(path: Path, direction: Direction) -> "optuna.Study":
     """Opens the study that lies in a file, or makes it.
 
+    A file that is damaged is set aside: all that is in it follows from the seed and from the trials' own folders.
+
     Args:
         path: Optuna's journal. Nobody else writes to it: the sweep's folder is locked.
         direction: What to do with results.
+
+    Raises:
+        RunError: the file cannot be read or written.
     """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # Left by a process that was killed while it wrote.
+        try:
+            return _load_study(path, direction)
+        except OSError:
+            raise
+        except Exception as error:  # Whatever comes of what is no journal.
+            log.debug("%s cannot be read.", path, exc_info=error)
+        _set_aside(path)
+        return _load_study(path, direction)
+    except OSError as error:
+        raise RunError(
+            f"{path}, where the search keeps its trials, cannot be read or written: {error.strerror}. Make it a file "
+            "that you may write to, or remove it: the study is then built anew from the trials' folders."
+        ) from error
+
+
+def _load_study(path: Path, direction: Direction) -> "optuna.Study":
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # Left by a process that was killed while it wrote.
-    if path.is_file():
+    if path.exists():
         content = path.read_bytes()
         with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)  # Half a line, from the same.
+            file.truncate(content.rfind(b"\n") + 1)  # Half a line, left by a process that was killed while it wrote.
     storage = JournalStorage(JournalFileBackend(str(path)))
     return optuna.create_study(storage=storage, study_name="sweep", direction=direction, load_if_exists=True)
+
+
+def _set_aside(path: Path) -> None:
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not name.exists())
+    path.rename(aside)
+    log.warning(
+        "%s is damaged, and lies in %s now. The study is built anew from the trials' folders: what is finished there "
+        "is not run again.",
+        path,
+        aside.name,
+    )
 
 
 def _texts(override: Override) -> list[str]:

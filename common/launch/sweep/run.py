@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from common.errors import RunError
+from common.errors import RunError, RunStoppedError
 from common.launch.command import Command
 from common.launch.point import Composer, Point
 from common.launch.sweep.folder import SweepFolder, opened_sweep
@@ -28,7 +28,7 @@ def run_sweep(command: Command, composer: Composer, run_batch: RunBatch) -> list
 
     Raises:
         RunError: at least one point failed; the others were finished first.
-        RunStoppedError: the sweep was asked to stop.
+        RunStoppedError: the sweep was asked to stop, or points of it were taken out of a cluster's queue.
     """
     with opened_sweep(command, composer.examples()) as sweep:
         for batch in command.search.batches(sweep.folder):
@@ -45,10 +45,15 @@ def run_sweep(command: Command, composer: Composer, run_batch: RunBatch) -> list
             outcomes = sweep.outcomes()
             for point in open_points:
                 command.search.tell(point.index, outcomes[point.index])
+            if any(outcome.status == "stopped" for outcome in outcomes.values()):
+                break
     outcomes = sweep.outcomes()
     failures = describe_failures(sweep.points, outcomes, command.config.hydra.job.name)
     if failures:
         raise RunError(failures)
+    num_stopped = sum(outcome.status == "stopped" for outcome in outcomes.values())
+    if num_stopped:
+        raise RunStoppedError(f"{num_stopped} of {len(outcomes)} points were stopped. The same command continues them.")
     return [result_of(outcome) for _, outcome in sorted(outcomes.items())]
 
 

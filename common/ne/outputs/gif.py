@@ -9,6 +9,7 @@ from common.errors import ConfigError
 from common.ne.evolution import Evolution
 from common.ne.outputs.wandb import BaseRun
 from common.ne.random_numbers import episode_seeds
+from common.run.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -59,4 +60,5 @@ def write_gif(path: Path, pictures: list[np.ndarray], seconds: float) -> None:
     size = round(images[0].width * scale), round(images[0].height * scale)
     # 64 colours without dithering: drawn figures keep their edges, and the file is a tenth as large.
     small = [image.resize(size).quantize(64, dither=Image.Dither.NONE) for image in images]
-    small[0].save(path, save_all=True, append_images=small[1:], duration=max(20, round(1000 * seconds * every)), loop=0)
+    options = {"append_images": small[1:], "duration": max(20, round(1000 * seconds * every)), "loop": 0}
+    write_atomically(path, lambda file: small[0].save(file, format="GIF", save_all=True, **options))

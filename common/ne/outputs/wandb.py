@@ -10,7 +10,7 @@ from common.run.wandb import config_of, run_id, wandb_settings
 from common.utils.wandb import Mode, Steady, start_where_reachable, sync_command
 
 
-class BaseRun(Steady):
+class BaseRun:
     """Logs nowhere; what it may be told, and how."""
 
     address: str | None = None
@@ -33,7 +33,7 @@ class NoRun(BaseRun):
     """Logs nowhere."""
 
 
-class WandbRun(BaseRun):
+class WandbRun(Steady, BaseRun):
     """Logs to W&B; the arguments are those of `wandb.init`.
 
     Args:
@@ -68,20 +68,15 @@ class WandbRun(BaseRun):
         }
         self.settings |= {"group": group, "job_type": job_type, "notes": notes, "tags": tags}
 
-    def start(self, mode: Mode) -> "WandbRun | None":
-        """Starts the run with the whole configuration, and returns itself, or None where the server does not answer."""
+    def start(self, mode: Mode) -> "WandbRun":
+        """Starts the run with the whole configuration, and returns itself."""
         import wandb
 
         settings = {**self.settings, "id": run_id(self.folder), "resume": "allow", "mode": mode}
-        try:
-            self.run: Any = wandb.init(**settings, settings=wandb_settings(self.folder))
-            config: Any = self.run.config
-            config.update(config_of(self.folder))
-        except wandb.Error:
-            if mode == "offline":
-                raise
-            wandb.teardown()  # W&B's service would refuse the id of the run that it could not start.
-            return None
+        self.run: Any = wandb.init(**settings, settings=wandb_settings(self.folder))
+        self.pieces = Path(self.run.settings.sync_dir)
+        config: Any = self.run.config
+        config.update(config_of(self.folder))
         self.address = sync_command(self.folder) if mode == "offline" else str(self.run.url)
         return self
 
@@ -106,7 +101,7 @@ class WandbRun(BaseRun):
 
 
 def start_run(logger: partial[BaseRun], folder: Path, *, is_first: bool) -> BaseRun:
-    """Starts the configured run; W&B falls back to offline without a key or a network.
+    """Starts the configured run; W&B falls back to offline without a key or a network, and to nothing where it cannot.
 
     Args:
         logger: The configured partial.
@@ -116,4 +111,4 @@ def start_run(logger: partial[BaseRun], folder: Path, *, is_first: bool) -> Base
     if not is_first:
         return NoRun()
     run = logger()
-    return start_where_reachable(folder, run.start) if isinstance(run, WandbRun) else run
+    return start_where_reachable(folder, run.start) or NoRun() if isinstance(run, WandbRun) else run

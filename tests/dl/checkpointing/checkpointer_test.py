@@ -330,7 +330,7 @@ def test_after_a_damaged_checkpoint_the_one_before_is_used(
 def test_without_a_good_checkpoint_nothing_is_touched(fit: Callable[..., Any], tmp_path: Path) -> None:
     fit("run", max_epochs=2)
     folder = tmp_path / "run"
-    for name in (LAST, PREVIOUS):
+    for name in (LAST, PREVIOUS, BEST):
         damage_randomly(folder / FOLDER_NAME / name, random.Random(1))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match="No checkpoint of this run is good, and nothing was changed"):

@@ -1,5 +1,6 @@
 """The Optuna sweeper: what is searched, that the same command gives the same values, and how trials may end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from common.launch.sweep.optuna import STORAGE_NAME, open_study
-from common.run.continuation import read_record, write_record
+from common.run.record import read_record, write_record
 from tests.launch.tiny import TinyRunner
 
 OPTUNA = "hydra/sweeper=optuna"
@@ -94,7 +95,7 @@ def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen:
     assert seen[:9] == first
     assert len(seen) == 11
     assert numbers_of(sweep) == seen
-    assert read_record(sweep)["status"] == "finished"
+    assert read_record(sweep).status == "finished"
 
 
 def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, seen: list[float], monkeypatch) -> None:
@@ -135,7 +136,7 @@ def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list
     assert run(*trials(3)).status == 0
     (sweep,) = outputs()
     assert states_of(sweep) == ["COMPLETE", "PRUNED", "COMPLETE"]
-    assert read_record(sweep)["status"] == "finished"
+    assert read_record(sweep).status == "finished"
     assert run(*trials(4)).status == 0
     assert len(seen) == 4
     assert states_of(sweep) == ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"]
@@ -149,12 +150,53 @@ def test_trial_that_finished_unseen_is_taken_from_its_folder(run, outputs, seen:
     journal = sweep / STORAGE_NAME
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]))
-    write_record(sweep, read_record(sweep) | {"status": "running"})
+    write_record(sweep, replace(read_record(sweep), status="running"))
     assert states_of(sweep) == ["COMPLETE", "RUNNING"]
     seen.clear()
     assert run(*trials(2)).status == 0
     assert seen == []
     assert states_of(sweep) == ["COMPLETE", "COMPLETE"]
+
+
+DAMAGES = {
+    "a blank line in the middle": lambda text: text.replace(b"\n", b"\n\n", 1),
+    "a blank line at the end": lambda text: text + b"\n",
+    "half a line in the middle": lambda text: text.replace(b'"op_code"', b"\n", 3),
+    "NUL bytes at the end": lambda text: text + bytes(4) + b"\n",
+    "NUL bytes instead of it": lambda text: bytes(len(text)) + b"\n",
+    "random bytes": lambda text: b"\xff\xfe\x80\n" + text,
+    "JSON of another kind": lambda text: text + b"5\n",
+    "an unknown operation": lambda text: text + b'{"op_code": 77, "worker_id": "x"}\n',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_journal_is_set_aside_and_the_study_built_anew(run, outputs, seen: list[float], damage: str) -> None:
+    assert run(*trials(3, "tpe")).status == 0
+    (sweep,) = outputs()
+    numbers, values = numbers_of(sweep), values_of(sweep)
+    content = (sweep / STORAGE_NAME).read_bytes()
+    (sweep / STORAGE_NAME).write_bytes(DAMAGES[damage](content))
+    seen.clear()
+    outcome = run(*trials(4, "tpe"))
+    assert outcome.status == 0, outcome.err
+    assert f"{sweep / STORAGE_NAME} is damaged, and lies in optuna.log.damaged now." in outcome.err
+    assert len(seen) == 1
+    assert numbers_of(sweep)[:3] == numbers
+    assert values_of(sweep)[:3] == values
+    assert (sweep / f"{STORAGE_NAME}.damaged").is_file()
+
+
+def test_journal_that_is_a_folder_is_told_in_a_sentence(run, outputs) -> None:
+    assert run(*trials(2)).status == 0
+    (sweep,) = outputs()
+    (sweep / STORAGE_NAME).unlink()
+    (sweep / STORAGE_NAME).mkdir()
+    outcome = run(*trials(3))
+    assert outcome.status == 1
+    assert (
+        f"{sweep / STORAGE_NAME}, where the search keeps its trials, cannot be read or written: Is a d" in outcome.err
+    )
 
 
 def test_result_that_is_no_number_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +236,7 @@ def test_task_file_says_what_is_searched_and_the_command_line_wins(cli, make_pro
     assert outcome.status == 0, outcome.err
     (sweep,) = outputs()
     for folder in sweep.glob("[0-9]*"):
-        varied = dict(override.split("=") for override in read_record(folder)["overrides"])
+        varied = dict(override.split("=") for override in read_record(folder).overrides)
         assert set(varied) == {"number", "free.count", "free.step"}
         assert varied["free.count"] in "123"
         assert varied["free.step"] in ("2", "5", "8")

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from common.launch.composing import Variations
-from common.run.continuation import read_record, write_record
 from common.run.metrics import read_metrics
+from common.run.record import Status, read_record, write_record
 from tests import processes
 from tests.processes import Process
 
@@ -32,8 +33,8 @@ def points_of(sweep: Path) -> list[Path]:
     return sorted(path for path in sweep.glob("[!.]*") if path.is_dir())
 
 
-def set_status(folder: Path, status: str) -> None:
-    write_record(folder, read_record(folder) | {"status": status})
+def set_status(folder: Path, status: Status) -> None:
+    write_record(folder, replace(read_record(folder), status=status))
 
 
 def table_of(sweep: Path) -> list[dict[str, str]]:
@@ -82,7 +83,7 @@ def test_finished_points_are_taken_though_the_code_has_changed(run, outputs, see
     assert run("number=1,0,4").status == 1
     (sweep,) = outputs()
     for folder in (sweep, *points_of(sweep)):
-        write_record(folder, read_record(folder) | {"code": {"common/was_different.py": ""}})
+        write_record(folder, replace(read_record(folder), code={"common/was_different.py": ""}))
     seen.clear()
     assert run("number=1,0,4", SKIP).status == 1
     assert seen == [0]
@@ -161,7 +162,7 @@ def test_stopped_sweep_says_what_was_not_started(run, outputs, monkeypatch: pyte
         assert run("number=1,4,5").status == 75
     (sweep,) = outputs()
     assert [row["status"] for row in table_of(sweep)] == ["finished", "stopped", "not started"]
-    assert read_record(sweep)["status"] == "stopped"
+    assert read_record(sweep).status == "stopped"
     assert run("number=1,4,5", SKIP).status == 0
     assert [row["status"] for row in table_of(sweep)] == ["finished"] * 3
 
@@ -245,7 +246,7 @@ def pid_of(folder: Path) -> int | None:
         is_training = len(read_metrics(folder)) > 3
     except (OSError, ValueError):
         return None
-    return int(read_record(folder)["launches"][-1]["pid"]) if is_training else None
+    return read_record(folder).launches[-1].pid if is_training else None
 
 
 @pytest.mark.slow
@@ -275,9 +276,9 @@ def test_points_side_by_side_give_the_same_numbers_and_survive_a_kill(root: Path
         other = sweep_below(tmp_path / "in_turn") / folder.name
         rows, other_rows = ([row | {"time": 0} for row in read_metrics(where)] for where in (folder, other))
         assert rows == other_rows
-        assert read_record(folder)["result"] == read_record(other)["result"]
+        assert read_record(folder).result == read_record(other).result
         assert "Network: 7,850 parameters." in (folder / "console.log").read_text()
-        assert f"{sweep}/.code/projects/classify_mnist/train.py" in read_record(folder)["command"]
+        assert f"{sweep}/.code/projects/classify_mnist/train.py" in str(read_record(folder).command)
 
 
 @pytest.mark.slow

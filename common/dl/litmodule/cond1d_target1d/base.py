@@ -22,6 +22,7 @@ from torchmetrics.regression import NormalizedRootMeanSquaredError
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
 from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
 from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_signals
+from common.run.plots import save_figure
 from common.utils.beartype import ge, lt, shape_checked
 
 INTERVAL = (0.05, 0.95)
@@ -144,7 +145,7 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         """Draws conditions, targets and predictions."""
         condition, target = (tensor[:NUM_PLOTTED_SIGNALS] for tensor in batch)
         figure = plot_signals(condition.cpu(), target.cpu(), self.predict(condition).cpu(), INTERVAL)
-        figure.savefig(folder / "samples.png", dpi=120)
+        save_figure(figure, folder / "samples.png")
         return [folder / "samples.png"]
 
     def _generator(self, seed: int) -> Generator:

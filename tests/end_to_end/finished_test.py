@@ -1,0 +1,175 @@
+"""What was finished stays finished: a later launch that ends before its first checkpoint changes nothing of it."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.cli.runs import read_run
+from common.run import load
+from common.run.record import read_record
+from projects.classify_mnist.datamodule import MNISTDataModule
+from projects.classify_mnist.litmodule import MNISTClassificationLitModule
+from tests.end_to_end.conftest import Finished
+
+SHORT = (
+    "logger=none",
+    "trainer.log_every_n_steps=1",
+    "datamodule.config.fixed_per_device_batch_size=128",
+    "litmodule.nnmodule.config.layer_sizes=[784,16,10]",
+)
+LONGER = ("trainer.max_epochs=2", "config.save_every_n_minutes=7")
+"""A larger budget, and another setting that no result depends on."""
+
+KEPT = "This launch ended before its first checkpoint: nothing of the finished run in"
+
+
+def state_of(folder: Path) -> dict[str, bytes]:
+    """Returns all that a launch which does not come to a checkpoint may not change: not the log, which tells of it."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log" and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def original(command: Callable[..., Finished]) -> Finished:
+    """A run of one epoch, and nothing else in its root."""
+    run = command("mlp", *SHORT, "trainer.max_epochs=1")
+    assert run.status == 0, run.output
+    return run
+
+
+@pytest.fixture
+def finished(original: Finished, tmp_path: Path) -> Finished:
+    """A copy of it: checkpoints are other files there, as after a move to another disk."""
+    shutil.copytree(original.root, tmp_path / "outputs", symlinks=True)
+    return Finished(tmp_path / "outputs", original.status, original.output)
+
+
+@pytest.fixture
+def prolong(command: Callable[..., Finished], finished: Finished) -> Callable[[], Finished]:
+    """Launches the same run with a larger budget."""
+    return lambda: command("mlp", *SHORT, *LONGER, root=finished.root)
+
+
+def hook(patch: pytest.MonkeyPatch, place: str, happen: Callable[[], None]) -> None:
+    """Lets something happen while the data is loaded, or in each step of training."""
+    owner: Any = MNISTDataModule if place == "setup" else MNISTClassificationLitModule
+    inner = getattr(owner, place)
+
+    def replacement(self: Any, *arguments: Any, **named: Any) -> Any:
+        if place != "step" or self.stage == "train":
+            happen()
+        return inner(self, *arguments, **named)
+
+    patch.setattr(owner, place, replacement)
+
+
+def fail() -> None:
+    raise OSError("the disk is gone")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("place", "happen"), [("setup", fail), ("step", fail), ("setup", interrupt)])
+def test_a_launch_that_fails_at_its_start_changes_nothing_and_says_so(
+    prolong: Callable[[], Finished],
+    finished: Finished,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    happen: Callable[[], None],
+) -> None:
+    before = state_of(finished.folder)
+    with monkeypatch.context() as patch:
+        hook(patch, place, happen)
+        failed = prolong()
+    assert failed.status == (1 if happen is fail else 130)
+    assert f"{KEPT} {finished.folder} was changed" in failed.output
+    assert state_of(finished.folder) == before
+    assert read_run(finished.folder).state == "finished"
+
+
+def test_the_run_goes_on_after_that_and_each_launch_is_on_record(
+    prolong: Callable[[], Finished], finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_record(finished.folder)
+    accuracy = finished.final("test/accuracy")
+    with monkeypatch.context() as patch:
+        hook(patch, "setup", fail)
+        prolong()
+    longer = prolong()
+    assert (longer.status, longer.folder) == (0, finished.folder), longer.output
+    first, second = read_record(longer.folder).launches
+    assert (first.status, first.result, first.budget["trainer.max_epochs"]) == ("finished", before.result, 1)
+    assert first.metrics["test/accuracy"] == accuracy
+    assert (second.status, second.budget["trainer.max_epochs"]) == ("finished", 2)
+    assert not (longer.folder / ".finished").exists()
+
+
+def test_a_launch_that_is_killed_at_its_start_leaves_a_finished_run(
+    prolong: Callable[[], Finished], finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state_of(finished.folder)
+    child = os.fork()
+    if child == 0:
+        try:
+            hook(monkeypatch, "step", lambda: os.kill(os.getpid(), signal.SIGKILL))
+            prolong()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert state_of(finished.folder) != before  # Nobody could put it back.
+    seen = read_run(finished.folder)
+    assert seen.state == "finished"
+    assert seen.metrics["test/accuracy"] == finished_accuracy(before)
+    assert load(finished.folder).config.trainer.max_epochs == 1
+    with monkeypatch.context() as patch:
+        hook(patch, "setup", fail)
+        prolong()
+    assert state_of(finished.folder) == before
+
+
+def finished_accuracy(state: dict[str, bytes]) -> float:
+    header, *rows = (line.split(",") for line in state["metrics.csv"].decode().splitlines())
+    return next(float(row[header.index("test/accuracy")]) for row in rows if row[header.index("test/accuracy")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("happen", [fail, lambda: os.kill(os.getpid(), signal.SIGTERM)], ids=["failed", "stopped"])
+def test_a_launch_that_ends_after_a_checkpoint_leaves_what_was_finished_on_record(
+    prolong: Callable[[], Finished], finished: Finished, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]
+) -> None:
+    """It ends in its third step; one that fails saves the state before that."""
+    before = read_record(finished.folder)
+    steps = iter(range(1000))
+    with monkeypatch.context() as patch:
+        hook(patch, "step", lambda: happen() if next(steps) == 2 else None)
+        ended = prolong()
+    assert ended.status == (1 if happen is fail else 75)
+    assert KEPT not in ended.output
+    record, run = read_record(finished.folder), read_run(finished.folder)
+    assert run.state == "stopped"
+    assert [launch.status for launch in record.launches] == ["finished", "failed" if happen is fail else "stopped"]
+    assert record.launches[0].result == before.result
+    assert record.budget["trainer.max_epochs"] == 2
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "fini', '{"kind": "plain", "status": 3}'])
+def test_a_damaged_run_is_named_and_a_new_one_begins(
+    prolong: Callable[[], Finished], finished: Finished, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    damaged = finished.folder
+    (damaged / "provenance.json").write_text(content)
+    before = state_of(damaged)
+    with monkeypatch.context() as patch:
+        hook(patch, "setup", fail)  # Enough was seen by then.
+        output = prolong().output
+    assert f"a new run: a damaged run of this task lies at {damaged}: provenance.json " in output
+    assert f"to start from it: config.ckpt_path={damaged}/lightning/last.ckpt" in output
+    assert "no earlier one" not in output
+    assert state_of(damaged) == before
