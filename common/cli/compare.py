@@ -59,7 +59,10 @@ def command(
     if table is not None:
         write_csv(groups, table)
     if plot is not None:
-        draw_overlay(groups, names, list(metrics) or curve_metrics(groups), plot)
+        curves = list(metrics) or curve_metrics(groups)
+        if not curves:
+            raise ConfigError(f"{plot} was not drawn: none of these runs has a metric that was logged more than once.")
+        draw_overlay(groups, names, curves, plot)
     for path in filter(None, (plot, table)):
         click.echo(f"Written: {path}", err=as_json)
 

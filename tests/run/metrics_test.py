@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import ConfigError
 from common.run import metrics
 from common.run.atomic import write_atomically, write_text_atomically
 from common.run.metrics import FILE_NAME, FIXED_COLUMNS, MetricsFile, read_last_metrics, read_metrics
@@ -163,3 +164,104 @@ def test_there_are_no_last_values_without_a_file_or_rows(tmp_path: Path) -> None
     assert read_last_metrics(tmp_path) == {}
     (tmp_path / "metrics.csv").write_text("step,epoch,time\n")
     assert read_last_metrics(tmp_path) == {}
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "half": cut_short,
+    "random bytes": lambda path: path.write_bytes(bytes(range(256)) * 3),
+    "another type": lambda path: path.write_text('{"step": 1}\n'),
+    "another digit": lambda path: path.write_text(path.read_text().replace("0.25", "0.75")),
+    "a line less": lambda path: path.write_text("\n".join([*path.read_text().split("\n")[:2], ""])),
+}
+
+
+def three_rows(file: MetricsFile) -> dict[str, object]:
+    """Writes three rows, and one more behind the state that is returned."""
+    for step, value in enumerate([0.5, 0.25, 0.125]):
+        file.append({"x": value}, step)
+    state = file.state_dict()
+    file.append({"later": 1.0}, 3)
+    file.close()
+    return state
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_rebuilt_from_the_checkpoint_and_says_so(
+    metrics_file: Opener, tmp_path: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = three_rows(metrics_file())
+    damage(tmp_path / FILE_NAME)
+    file = metrics_file()
+    file.load_state_dict(state)
+    assert [row["x"] for row in read_metrics(tmp_path)] == [0.5, 0.25, 0.125]
+    assert "its 3 rows were taken from the checkpoint" in caplog.text
+    file.append({"x": 1.0}, 3)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_bytes_behind_the_rows_that_count_are_cut_off_with_a_line(
+    metrics_file: Opener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = three_rows(metrics_file())
+    with (tmp_path / FILE_NAME).open("ab") as file:
+        file.write(bytes(4))
+    metrics_file().load_state_dict(state)
+    assert b"\0" not in (tmp_path / FILE_NAME).read_bytes()
+    assert len(read_metrics(tmp_path)) == 3
+    assert "ends with 4 bytes that are no row: the 3 rows that count are whole" in caplog.text
+
+
+def test_a_whole_file_is_cut_back_without_a_word(
+    metrics_file: Opener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows behind the checkpoint, a new column among them, are what a killed run leaves."""
+    state = three_rows(metrics_file())
+    metrics_file().load_state_dict(state)
+    assert [row["x"] for row in read_metrics(tmp_path)] == [0.5, 0.25, 0.125]
+    assert (tmp_path / FILE_NAME).read_text().startswith("step,epoch,time,x\n")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("damage", "num_left"), [("missing", 0), ("empty", 0), ("a line less", 1), ("half", 1)])
+def test_what_is_too_long_for_a_checkpoint_is_kept_as_far_as_it_is_whole_and_its_loss_is_said(
+    metrics_file: Opener,
+    tmp_path: Path,
+    damage: str,
+    num_left: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(metrics, "COPY_BYTES", 50)
+    state = three_rows(metrics_file())
+    assert state["text"] is None
+    DAMAGES[damage](tmp_path / FILE_NAME)
+    metrics_file().load_state_dict(state)
+    assert [row["x"] for row in read_metrics(tmp_path)] == [0.5, 0.25, 0.125][:num_left]
+    assert f"it was lost up to step 2, but for {num_left} of 3 rows" in caplog.text
+
+
+def test_rows_that_no_checkpoint_belongs_to_are_not_dropped_silently(
+    metrics_file: Opener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    three_rows(metrics_file())
+    metrics_file().clear()
+    assert read_metrics(tmp_path) == []
+    assert "its 4 rows are dropped: no checkpoint belongs to them" in caplog.text
+
+
+def test_a_link_is_neither_read_nor_written_through(metrics_file: Opener, tmp_path: Path) -> None:
+    target = tmp_path / "precious.csv"
+    target.write_text("step,epoch,time\n1,,2\n")
+    (tmp_path / FILE_NAME).symlink_to(target)
+    with pytest.raises(ConfigError, match=r"metrics\.csv is a symbolic link"):
+        read_metrics(tmp_path)
+    metrics_file().clear()
+    metrics_file().append({"x": 1.0}, 1)
+    assert target.read_text() == "step,epoch,time\n1,,2\n"
+    assert len(read_metrics(tmp_path)) == 1
