@@ -89,6 +89,34 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, device)
 
 
+class RandomStream:
+    """Random numbers of their own for what runs within a `with`, on the CPU; each such block draws on.
+
+    Args:
+        seed: Any whole number from 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        twister: Any = np.random.RandomState(seed % 2**32).get_state()
+        self._states = random.Random(seed).getstate(), twister, generator.get_state()
+
+    def __enter__(self) -> None:
+        """Lets this stream's numbers be drawn."""
+        self._swap()
+
+    def __exit__(self, *_: object) -> None:
+        """Lets the numbers be drawn that would have been drawn without the block."""
+        self._swap()
+
+    def _swap(self) -> None:
+        mine = self._states
+        self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        random.setstate(mine[0])
+        np.random.set_state(mine[1])
+        torch.set_rng_state(mine[2])
+
+
 @contextmanager
 def untouched_random_states() -> Iterator[None]:
     """Leaves the random states of Python, NumPy and torch, on every device, as they were."""

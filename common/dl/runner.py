@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from common.check.problem import Problem
 from common.dl.compatibility import check_shapes
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import check_continuable
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.random_states import seed_everything
@@ -30,8 +31,8 @@ class DeepLearningTaskRunner(BaseTaskRunner):
 
     @classmethod
     def check_subtask(cls, config: DictConfig, wrong_keys: set[str], *, is_plain: bool) -> list[Problem]:
-        """Returns a problem if the network does not fit the data, which a plain run's first step finds as soon."""
-        return [] if is_plain else check_shapes(config, wrong_keys)
+        """Returns what cannot be continued exactly, and whether the network fits the data, which a plain run finds."""
+        return [*check_continuable(config), *([] if is_plain else check_shapes(config, wrong_keys))]
 
     @classmethod
     def prepare_subtask(cls, config: DictConfig) -> None:

@@ -1,6 +1,7 @@
 """The one training loop that every deep-learning project shares."""
 
 import logging
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from common.config import CONTINUE
+from common.dl.checkpointing.checkpointer import MONITOR
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.sampler import order_seed
@@ -49,7 +51,7 @@ def train(
         config: The subtask's settings.
 
     Returns:
-        The validation loss.
+        The validation loss; NaN where nothing is validated.
     """
     silence_noise()
     seed_everything(config.seed)
@@ -61,6 +63,7 @@ def train(
         trainer, live_logger, callbacks, config, is_continuation=own_checkpoint is not None
     )
     data, module = datamodule(), litmodule()
+    live_trainer.precision_plugin.convert_module(module)  # Lightning would do it after it has read a checkpoint.
     if live_trainer.global_rank:  # Other random numbers on each rank, once the networks were built alike.
         seed_everything(order_seed(config.seed, live_trainer.global_rank))
     log.info("Network: %s parameters.", f"{sum(parameter.numel() for parameter in module.nnmodule.parameters()):,}")
@@ -72,11 +75,12 @@ def train(
         if (folder / FOLDER_NAME / BEST).is_file():
             module.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
     metrics = evaluate(live_trainer, module, data)
+    loss = metrics.get(MONITOR, math.nan)
     if not live_trainer.is_global_zero:
-        return metrics["val/loss"]
+        return loss
     plots = [*plot_curves(folder), *_plot_samples(live_trainer, module, data, folder)]
     print_summary(folder, metrics, plots, finish_logger(live_logger, folder))
-    return metrics["val/loss"]
+    return loss
 
 
 def evaluate(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataModule) -> dict[str, float]:
@@ -90,10 +94,10 @@ def evaluate(trainer: Trainer, litmodule: BaseLitModule, datamodule: BaseDataMod
     Returns:
         The metrics by name.
     """
-    metrics: dict[str, float] = dict(trainer.validate(litmodule, datamodule=datamodule, verbose=False)[0])
+    results = [*trainer.validate(litmodule, datamodule=datamodule, verbose=False)]
     if datamodule.datasets.test is not None:
-        metrics |= trainer.test(litmodule, datamodule=datamodule, verbose=False)[0]
-    return metrics
+        results += trainer.test(litmodule, datamodule=datamodule, verbose=False)
+    return {name: value for result in results for name, value in result.items()}
 
 
 def finish_logger(logger: Logger, folder: Path) -> str | None:

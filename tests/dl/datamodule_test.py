@@ -212,3 +212,23 @@ def test_settle_writes_what_was_found_into_the_node_and_nothing_else() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=str(next(iter(wrong)))):
         BaseDataModuleConfig(data_dir="somewhere", **wrong)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [torch.ones(9), torch.zeros(10), torch.full((10,), -1.0), torch.full((10,), torch.nan), torch.ones(10, 1)],
+)
+def test_weights_by_which_nothing_can_be_drawn_are_refused(
+    make_datamodule: Callable[..., Any], weights: torch.Tensor
+) -> None:
+    module = make_datamodule()
+    module.train_weights = lambda: weights
+    with pytest.raises(ValueError, match=r"train_weights\(\) must return 10 numbers from 0.* received tensor"):
+        module.train_dataloader()
+
+
+def test_weights_hold_for_training_alone(make_datamodule: Callable[..., Any]) -> None:
+    module = make_datamodule()
+    module.train_weights = lambda: torch.tensor([0.0] * 9 + [1.0])
+    assert numbers(module.train_dataloader()) == [[9] * 4, [9] * 4, [9] * 2]
+    assert numbers(module.val_dataloader()) == [[0, 1, 2, 3], [4]]

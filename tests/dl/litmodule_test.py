@@ -179,3 +179,15 @@ def test_training_is_logged_at_every_nth_step_alone(
 def test_wrong_settings_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(Exception, match=next(iter(wrong))):
         BaseLitModuleConfig(**wrong)
+
+
+def test_a_step_that_runs_out_of_something_does_not_end_the_epoch(
+    make_trainer: Callable[..., Any], make_datamodule: Callable[..., Any], make_parts: Any, regression: Any
+) -> None:
+    class Runs(regression):  # type: ignore[misc, valid-type]
+        def step(self, batch: Any, batch_idx: int) -> Any:
+            return next(iter([]))
+
+    trainer = make_trainer(num_sanity_val_steps=0)
+    with pytest.raises(RuntimeError, match=r"Runs\.step\(\) raised StopIteration"):
+        trainer.fit(Runs(*make_parts()), datamodule=make_datamodule())

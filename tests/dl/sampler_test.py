@@ -127,3 +127,26 @@ def test_seeds_of_workers_follow_from_seed_and_epoch() -> None:
 def test_in_order_sampler_yields_batches_in_the_datasets_order() -> None:
     batches = InOrderBatchSampler(5, 2, shuffle=False, drop_last=False, seed=0)
     assert list(batches) == [[0, 1], [2, 3], [4]]
+
+
+def test_samples_are_drawn_in_proportion_to_their_weights() -> None:
+    weights = torch.tensor([0.0, 1.0, 2.0, 5.0, 0.0])
+    sampler = EpochBatchSampler(5, 5, shuffle=True, drop_last=False, seed=1, weights=weights)
+    counts = torch.zeros(5)
+    for epoch in range(2000):
+        sampler.set_epoch(epoch)
+        (batch,) = sampler
+        counts += torch.bincount(torch.tensor(batch), minlength=5)
+    assert counts.sum() == 10_000
+    assert counts[[0, 4]].tolist() == [0, 0]
+    for count, weight in zip(counts, weights, strict=True):  # Four standard deviations of a binomial distribution.
+        share = weight.item() / 8
+        assert abs(count.item() - 10_000 * share) <= 4 * (10_000 * share * (1 - share)) ** 0.5
+
+
+def test_ranks_share_what_is_drawn_by_weight() -> None:
+    weights = torch.arange(12) + 1.0
+    keys = {"shuffle": True, "drop_last": False, "seed": 1, "weights": weights}
+    (alone,) = EpochBatchSampler(12, 12, **keys)
+    parts = [next(iter(EpochBatchSampler(12, 6, **keys, rank=rank, num_ranks=2))) for rank in (0, 1)]
+    assert parts[0] + parts[1] == alone

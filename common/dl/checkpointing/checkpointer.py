@@ -1,8 +1,8 @@
 """Saves a run so that it continues to the same result, bit for bit, wherever it was cut off.
 
-A checkpoint is taken between two steps: after everything that a step does, its log entries included, and before the
-next one begins. Lightning has no hook there, so it is taken in the hook that opens the next step or epoch, and the
-loops' counters are put down as Lightning itself would have them after the step or epoch before.
+A checkpoint is taken after a batch: after everything that belongs to it, a validation within the epoch included, and
+before the next one is fetched. Lightning has no hook there; `common.foreign.pytorch_lightning` adds it. What ends an
+epoch is not in a checkpoint: it is done again by a run that continues after an epoch's last batch.
 """
 
 import logging
@@ -13,16 +13,25 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.config import CONTINUE
-from common.dl.checkpointing.loops import after_epoch, after_step
-from common.dl.checkpointing.metric_states import StepUndo, get_metric_states, set_metric_states
+from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import reason_against
+from common.dl.generators import generators_in, get_state, set_state
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
 from common.dl.ranks import any_rank, gather
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
+from common.foreign.pytorch_lightning import (
+    get_logged,
+    is_accumulating,
+    is_last_batch,
+    num_used_batches,
+    rewind,
+    set_logged,
+)
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
@@ -42,6 +51,10 @@ class Checkpointer(Callback):
         config: The subtask's settings.
         metrics_file: Cut back, when continuing, to what it held when the checkpoint was taken.
         is_continuation: Whether the checkpoint that is loaded, if any, is this run's own.
+
+    Attributes:
+        boundary: What a checkpoint after the last batch holds of what changes before the next hook.
+        is_saved: Whether there is nothing after the last checkpoint that could be saved.
     """
 
     def __init__(self, config: DeepLearningSubtaskConfig, metrics_file: MetricsFile, *, is_continuation: bool) -> None:
@@ -56,67 +69,70 @@ class Checkpointer(Callback):
         )
         self.best_loss = float("inf")
         self.is_new_best = False
-        self.is_due = False
-        self.is_stopping = False
-        self.has_stepped = False
-        self.has_failed_to_write = False
+        self.is_saved = True
         self.saved_at_s = time.monotonic()
         self.boundary: dict[str, Any] = {}
+        self.generators: list[Any] = []
         self.to_restore: dict[str, Any] | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restores what must not be touched between loading and the first step."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses callbacks that Python code has added, such as a module's `configure_callbacks`.
+
+        Raises:
+            ConfigError: the run could not be continued to the same result.
+        """
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            reason = None if isinstance(callback, ProgressBar) else reason_against(type(callback))
+            if reason is not None:
+                raise ConfigError(f"{type(callback).__name__} is refused: {reason}.")
+
+    def before_first_batch(self, trainer: Trainer) -> None:
+        """Restores what must not be touched between loading and the first batch."""
+        module = trainer.lightning_module
+        self.generators = generators_in(module, trainer.datamodule)  # type: ignore[attr-defined]
         if self.to_restore is not None:
+            _check_budget(trainer)
             own = self.to_restore["ranks"][trainer.global_rank]
+            set_module_states(module, own["module_states"])
+            set_logged(trainer, own["logged"])
             set_random_states(own["random_states"])
-            set_metric_states(pl_module, own["metric_states"])
-            _forward_wandb(trainer, self.to_restore["wandb_step"])
+            for generator, state in zip(self.generators, own["generators"], strict=True):
+                set_state(generator, state)
+            trainer.accumulate_grad_batches = self.to_restore["accumulate_grad_batches"]
             trainer.should_stop |= self.to_restore["has_stopped_early"]
+            _forward_wandb(trainer, self.to_restore["wandb_step"])
             self.to_restore = None
         self.saved_at_s = time.monotonic()
-        self.step_undo = StepUndo(pl_module)
-        self._mark_boundary()
+        self.step_undo = StepUndo(module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the epoch before."""
-        if self.has_stepped:  # Otherwise this epoch is the first, or has just been loaded.
-            self._mark_boundary()
-            self._save(trainer)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Saves the step before, if it is time."""
-        if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
-            return
-        self._note_boundary(trainer)
-        self.step_undo.take()
-        if self.is_due:
-            self._save(trainer)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Takes down the random states, and lets all ranks agree on whether to save before the next step."""
-        self.has_stepped = True
+    def after_batch(self, trainer: Trainer) -> None:
+        """Notes where a run could continue; saves if it is time, and leaves if any rank was asked to."""
+        self.boundary = {
+            "random_states": get_random_states(),
+            "generators": [get_state(generator) for generator in self.generators],
+            "logged": get_logged(trainer),
+            "metrics_file": self.metrics_file.state_dict(),
+            "is_last_batch": is_last_batch(trainer),
+            "progress": _progress(trainer),
+        }
+        self.step_undo.take(is_accumulating=is_accumulating(trainer))
+        self.is_saved = False
         is_late = time.monotonic() - self.saved_at_s > self.interval_s
-        late, stopping = any_rank(trainer, is_late, stop.is_stop_requested())
-        self.is_stopping |= stopping
-        self.is_due |= late or stopping
-        self.boundary["random_states"] = get_random_states()
+        is_due = is_late or self.is_new_best or trainer.fit_loop.epoch_loop.done
+        due, stopping = any_rank(trainer, is_due, stop.is_stop_requested())
+        if due or stopping:
+            self._write(trainer)
+        if stopping:
+            raise RunStoppedError(
+                f"Stopped by {stop.name_of_stop()} after step {trainer.global_step}, saved. {self.advice}"
+            )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notices a new best network."""
+        """Notices a new best network, which is saved before any other batch can change it."""
         loss = trainer.callback_metrics.get(MONITOR)
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return
-        self.boundary["random_states"] = get_random_states()  # Of a validation within an epoch.
-        if loss is not None and loss < self.best_loss:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and loss is not None and loss < self.best_loss:
             self.best_loss = float(loss)
-            self.is_new_best = self.is_due = True
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the last epoch."""
-        self._mark_boundary()
-        self._save(trainer)
+            self.is_new_best = True
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Leaves the validation that follows training, where there is nothing left to save."""
@@ -128,17 +144,13 @@ class Checkpointer(Callback):
         self._leave_if_asked(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Saves the state before the step that failed; on several ranks the others may not be able to help."""
+        """Saves the state before the batch that failed; on several ranks the others may not be able to help."""
         is_savable = isinstance(exception, Exception) and not isinstance(exception, RunStoppedError)
-        if not is_savable or not trainer.training or trainer.world_size > 1 or self.has_failed_to_write:
+        if not is_savable or self.is_saved or trainer.world_size > 1:
             return
-        if self._has_failed_before_step(trainer):
-            self._note_boundary(trainer)
-        elif self._has_failed_within_step(trainer):
+        if _progress(trainer) == self.boundary["progress"] and self.step_undo.is_possible:
             self.step_undo.put_back()
-        else:
-            return
-        self._write(trainer)
+            self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what the choice of the best depends on."""
@@ -153,21 +165,22 @@ class Checkpointer(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what Lightning's checkpoint lacks, and puts the loops' counters at the boundary."""
-        fit_loop = checkpoint["loops"]["fit_loop"]
-        position = (after_step if is_mid_epoch(trainer) else after_epoch)(fit_loop)
-        trainer.datamodule.position = position  # type: ignore[attr-defined]  # Lightning declares no datamodule.
+        rewind(checkpoint["loops"]["fit_loop"], is_last_batch=self.boundary["is_last_batch"])
         wandb = wandb_logger(trainer)
         checkpoint[KEY] = {
-            "position": position,
+            "position": _position(trainer, is_last_batch=self.boundary["is_last_batch"]),
             "ranks": gather(
                 trainer,
                 {
                     "random_states": as_plain_values(self.boundary["random_states"]),
-                    "metric_states": get_metric_states(pl_module),
+                    "generators": self.boundary["generators"],
+                    "logged": self.boundary["logged"],
+                    "module_states": get_module_states(pl_module, with_gradients=is_accumulating(trainer)),
                 },
             ),
             "metrics_file": self.boundary["metrics_file"],
             "num_threads": torch.get_num_threads(),
+            "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "has_stopped_early": has_stopped_early(trainer),
             "wandb_step": None if wandb is None else wandb.num_rows(),
         }
@@ -181,43 +194,14 @@ class Checkpointer(Callback):
         if self.is_continuation and trainer.is_global_zero:
             self.metrics_file.load_state_dict(state["metrics_file"])
 
-    def _mark_boundary(self) -> None:
-        self.boundary = {"random_states": get_random_states(), "metrics_file": self.metrics_file.state_dict()}
-
-    def _note_boundary(self, trainer: Trainer) -> None:
-        self.boundary |= {"metrics_file": self.metrics_file.state_dict(), "global_step": trainer.global_step}
-
-    def _has_failed_before_step(self, trainer: Trainer) -> bool:
-        """Returns whether the step before is complete and the next batch could not be had."""
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current
-        is_boundary = batches.completed % trainer.accumulate_grad_batches == 0
-        return is_mid_epoch(trainer) and batches.ready == batches.completed and is_boundary
-
-    def _has_failed_within_step(self, trainer: Trainer) -> bool:
-        """Returns whether a step has begun, and has changed nothing that cannot be put back."""
-        progress: Any = trainer.fit_loop.epoch_loop.batch_progress  # Typed as its base, which counts less.
-        batches = progress.current
-        is_boundary = batches.completed % trainer.accumulate_grad_batches == 0
-        is_untaken = batches.processed == batches.completed and trainer.global_step == self.boundary.get("global_step")
-        return bool(batches.ready > batches.completed > 0) and is_boundary and is_untaken
-
-    def _save(self, trainer: Trainer) -> None:
-        """Saves at a boundary, and leaves there if any rank was asked to."""
-        self._write(trainer)
-        if self.is_stopping:
-            raise RunStoppedError(
-                f"Stopped by {stop.name_of_stop()} after step {trainer.global_step}, saved. {self.advice}"
-            )
-
     def _write(self, trainer: Trainer) -> None:
+        self.is_saved = True  # Also where it fails: then it will not be tried again.
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.has_failed_to_write = True
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-        self.has_failed_to_write = False
         if self.is_new_best and trainer.is_global_zero:
             link(self.folder / LAST, self.folder / BEST)
-        self.is_new_best = self.is_due = False
+        self.is_new_best = False
         self.saved_at_s = time.monotonic()
 
     def _leave_if_asked(self, trainer: Trainer) -> None:
@@ -226,10 +210,31 @@ class Checkpointer(Callback):
             raise RunStoppedError(f"Stopped by {stop.name_of_stop()} after training. {self.advice}")
 
 
-def is_mid_epoch(trainer: Trainer) -> bool:
-    """Returns whether the boundary lies within an epoch, and not between two."""
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current
-    return bool(0 < batches.completed < trainer.num_training_batches)
+def _progress(trainer: Trainer) -> tuple[int, int]:
+    """Returns how many batches were used up, and how many steps were taken."""
+    return num_used_batches(trainer), trainer.global_step
+
+
+def _position(trainer: Trainer, *, is_last_batch: bool) -> dict[str, int]:
+    """Returns the epoch, and the batch in it, with which a run goes on, both from 0; batch 0 where none is left."""
+    num_batches: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    return {"epoch": trainer.current_epoch, "batch": 0 if is_last_batch else num_batches}
+
+
+def _check_budget(trainer: Trainer) -> None:
+    """Refuses to call a network one of fewer epochs or steps than it was trained for.
+
+    Raises:
+        ConfigError: the checkpoint is ahead of the configuration.
+    """
+    reached = {"max_epochs": trainer.current_epoch + 1, "max_steps": trainer.global_step}
+    for key, number in reached.items():
+        limit = getattr(trainer, key)
+        if limit not in (None, -1) and number > limit:
+            raise ConfigError(
+                f"trainer.{key}={limit} is less than the checkpoint has behind it, {number}. Give a larger one, or "
+                "another checkpoint."
+            )
 
 
 def has_stopped_early(trainer: Trainer) -> bool:

@@ -7,14 +7,17 @@ from functools import partial
 from inspect import signature
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 import torch.distributed
 from hydra_zen import instantiate
 from omegaconf import MISSING, DictConfig
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from common.config import Device
 from common.dl.datamodule.in_memory import InMemoryDataset
+from common.dl.datamodule.own_loader import own_sampler
 from common.dl.datamodule.sampler import EpochBatchSampler, InOrderBatchSampler
 from common.dl.datamodule.workers import SeededPerBatch, start_worker
 from common.errors import ConfigError
@@ -149,6 +152,13 @@ class BaseDataModule(LightningDataModule, ABC):
         """
         return None
 
+    def train_weights(self) -> Tensor | None:
+        """Returns one weight per training sample: an epoch then draws as many samples, in proportion, with replacement.
+
+        The draws follow from the seed and the epoch, and are shared by all ranks. None: each sample once an epoch.
+        """
+        return None
+
     def transform_batch(self, batch: Any, split: Split) -> Any:
         """Turns a batch, already on its device, into what the network takes: normalisation, augmentation.
 
@@ -168,12 +178,11 @@ class BaseDataModule(LightningDataModule, ABC):
         return self.transform_batch(batch, "train" if is_training else "test" if is_testing else "val")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Returns the loader of the training set; its first epoch begins at `self.position`."""
+        """Returns the loader of the training set; it begins at `self.position`."""
         loader = self.make_dataloader("train")
         sampler = sampler_of(loader)
+        sampler.start = self.position
         sampler.set_epoch(self.position["epoch"])
-        sampler.first_batch = self.position["batch"]
-        self.position = {"epoch": 0, "batch": 0}
         return loader
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -225,6 +234,8 @@ class BaseDataModule(LightningDataModule, ABC):
         is_overfitting = trainer is not None and trainer.overfit_batches > 0
         shuffle = split == "train" and self.dataloader.keywords.get("shuffle") is not False and not is_overfitting
         is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        weights = _checked(self.train_weights(), len(dataset)) if split == "train" and not is_overfitting else None
+        shuffle |= weights is not None
         sampler_class = EpochBatchSampler if shuffle else InOrderBatchSampler
         return sampler_class(
             len(dataset),
@@ -234,11 +245,29 @@ class BaseDataModule(LightningDataModule, ABC):
             seed=self.config.seed,
             rank=torch.distributed.get_rank() if is_distributed else 0,
             num_ranks=torch.distributed.get_world_size() if is_distributed else 1,
+            weights=weights,
         )
+
+
+def _checked(weights: Tensor | None, num_samples: int) -> Tensor | None:
+    """Returns the weights of samples as they are.
+
+    Raises:
+        ValueError: nothing can be drawn in proportion to them.
+    """
+    if weights is None:
+        return None
+    is_good = weights.shape == (num_samples,) and bool((weights >= 0).all() and 0 < weights.sum() < torch.inf)
+    if not is_good:
+        raise ValueError(
+            f"train_weights() must return {num_samples} numbers from 0, one for each training sample, and not all 0; "
+            f"received {weights}."
+        )
+    return weights
 
 
 def sampler_of(loader: DataLoader[Any]) -> EpochBatchSampler:
     """Returns the sampler that `make_dataloader` gave a loader."""
-    sampler = loader.sampler if isinstance(loader.sampler, EpochBatchSampler) else loader.batch_sampler
-    assert isinstance(sampler, EpochBatchSampler)
+    sampler = own_sampler(loader)
+    assert sampler is not None
     return sampler

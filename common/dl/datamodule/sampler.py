@@ -27,18 +27,19 @@ class EpochBatchSampler(Sampler[list[int]]):
     Lightning calls `set_epoch` before each epoch.
 
     Attributes:
-        first_batch: Where the next epoch begins; for the one epoch in whose middle a run continues.
+        start: The epoch in whose middle a run continues, and the batch with which that epoch begins.
         workers_generator: Gives a loader's workers their seeds, which also follow from (seed, epoch) alone; without it
             torch would draw them from the run's own random state.
 
     Args:
         num_samples: How many samples the dataset has.
         batch_size: Samples per batch and rank.
-        shuffle: Whether the order changes from epoch to epoch; otherwise it is the dataset's own.
+        shuffle: Whether the order changes from epoch to epoch, or samples are drawn; otherwise it is the dataset's own.
         drop_last: Whether an incomplete last batch is left out.
         seed: Any whole number from 0.
         rank: This process's number, from 0.
         num_ranks: How many processes share each global batch.
+        weights: How often each sample is drawn, in proportion, with replacement; None serves each once an epoch.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class EpochBatchSampler(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         num_ranks: int = 1,
+        weights: torch.Tensor | None = None,
     ) -> None:
         self.num_samples = num_samples
         self.batch_size = batch_size
@@ -59,7 +61,8 @@ class EpochBatchSampler(Sampler[list[int]]):
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
-        self.first_batch = 0
+        self.weights = weights
+        self.start = {"epoch": 0, "batch": 0}
         self.workers_generator = torch.Generator()
         self.set_epoch(0)
 
@@ -81,7 +84,7 @@ class EpochBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[SeededIndices]:
         """Yields one epoch's batches."""
-        first, self.first_batch = self.first_batch, 0
+        first = self.start["batch"] if self.epoch == self.start["epoch"] else 0
         order = self._order()
         epoch_seed = order_seed(self.seed, self.epoch)
         for index in range(first, len(self)):
@@ -100,7 +103,11 @@ class EpochBatchSampler(Sampler[list[int]]):
         if not self.shuffle:
             return torch.arange(self.num_samples)
         generator = torch.Generator().manual_seed(order_seed(self.seed, self.epoch))
-        return torch.randperm(self.num_samples, generator=generator)
+        if self.weights is None:
+            return torch.randperm(self.num_samples, generator=generator)
+        sums = self.weights.double().cumsum(0)  # torch.multinomial takes at most 2^24 weights.
+        drawn = torch.rand(self.num_samples, dtype=torch.float64, generator=generator) * sums[-1]
+        return torch.searchsorted(sums, drawn, right=True)
 
     def weight_of(self, index: int) -> float:
         """Returns by what to weigh this rank's mean loss of a batch, so that the mean over ranks is over samples."""

@@ -6,6 +6,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from common.dl.datamodule.sampler import SeededIndices
+from common.dl.generators import generators_in, reseed
 from common.dl.random_states import seed_everything
 from common.run import stop
 
@@ -22,6 +23,7 @@ class SeededPerBatch(Dataset[Any]):
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
+        self._generators: list[Any] | None = None
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -30,15 +32,21 @@ class SeededPerBatch(Dataset[Any]):
 
     def __getitem__(self, indices: SeededIndices) -> Any:
         """Returns the batch that a dataset in memory cuts at once."""
-        seed_everything(indices.seed)
+        self._seed(indices.seed)
         return self.dataset[indices]
 
     def __getitems__(self, indices: SeededIndices) -> list[Any]:
         """Returns a batch's samples, one by one; torch's loaders look for this method first."""
-        seed_everything(indices.seed)
+        self._seed(indices.seed)
         fetch = getattr(self.dataset, "__getitems__", None)
         samples: list[Any] = fetch(indices) if fetch else [self.dataset[index] for index in indices]
         return samples
+
+    def _seed(self, seed: int) -> None:
+        if self._generators is None:  # Of this worker's copy.
+            self._generators = generators_in(self.dataset)
+        seed_everything(seed)
+        reseed(self._generators, seed)
 
 
 def start_worker(then: Callable[[int], None] | None, worker_id: int) -> None:

@@ -1,12 +1,11 @@
 """What happens when a loss is not a number."""
 
 import logging
-from typing import Any
 
 from pytorch_lightning import Trainer
 
 from common.dl.config import MAX_SKIPPED_STEPS, OnBadLoss
-from common.dl.datamodule.base import sampler_of
+from common.dl.datamodule.own_loader import own_sampler
 from common.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -40,11 +39,12 @@ def refuse_bad_loss(trainer: Trainer, loss: float, batch_idx: int, policy: OnBad
 
 
 def _describe(trainer: Trainer, loss: float, batch_idx: int) -> str:
-    loader: Any = trainer.train_dataloader
-    indices = sampler_of(loader).indices_of(batch_idx)
+    sampler = own_sampler(trainer.train_dataloader)
+    indices = [] if sampler is None else sampler.indices_of(batch_idx)
     shown = ", ".join(map(str, indices[:NUM_SHOWN_INDICES])) + (", …" if len(indices) > NUM_SHOWN_INDICES else "")
+    samples = f", samples {shown}" if indices else ""
     rates = ", ".join(f"{group['lr']:.6g}" for optimizer in trainer.optimizers for group in optimizer.param_groups)
     return (
-        f"The loss is {loss} at step {trainer.global_step} (epoch {trainer.current_epoch}, batch {batch_idx}, samples "
-        f"{shown}; learning rate {rates})."
+        f"The loss is {loss} at step {trainer.global_step} (epoch {trainer.current_epoch}, batch {batch_idx}"
+        f"{samples}; learning rate {rates})."
     )

@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils import _pytree
 from torchmetrics import Metric
 
 from common.dl.config import OnBadLoss
@@ -167,15 +168,25 @@ class BaseLitModule(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the counters to a checkpoint."""
-        checkpoint["curr_train_step"] = self.curr_train_step
-        checkpoint["curr_val_epoch"] = self.curr_val_epoch
-        checkpoint["num_bad_losses"] = self._num_bad_losses
+        checkpoint |= self.counters()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the counters from a checkpoint."""
-        self.curr_train_step = checkpoint["curr_train_step"]
-        self.curr_val_epoch = checkpoint["curr_val_epoch"]
-        self._num_bad_losses = checkpoint["num_bad_losses"]
+        self.set_counters(checkpoint)
+
+    def counters(self) -> dict[str, int]:
+        """Returns what was counted so far."""
+        return {
+            "curr_train_step": self.curr_train_step,
+            "curr_val_epoch": self.curr_val_epoch,
+            "num_bad_losses": self._num_bad_losses,
+        }
+
+    def set_counters(self, counters: Mapping[str, Any]) -> None:
+        """Counts on from what `counters` returned."""
+        self.curr_train_step = counters["curr_train_step"]
+        self.curr_val_epoch = counters["curr_val_epoch"]
+        self._num_bad_losses = counters["num_bad_losses"]
 
     @property
     def is_logging_step(self) -> bool:
@@ -230,10 +241,15 @@ class BaseLitModule(LightningModule, ABC):
 
     def _run_step(self, batch: Any, batch_idx: int) -> Tensor:
         self._is_first_batch = batch_idx == 0
-        output = self.step(batch, batch_idx)
-        logged = dict(output) if isinstance(output, Mapping) else {"loss": output}
-        if self.is_logging_step:
-            self._log(logged, batch)
+        try:
+            output = self.step(batch, batch_idx)
+            logged = dict(output) if isinstance(output, Mapping) else {"loss": output}
+            if self.is_logging_step:
+                self._log(logged, batch)
+        except StopIteration as error:  # Lightning would take it for the end of the epoch.
+            raise RuntimeError(
+                f"{type(self).__name__}.step() raised StopIteration: it called next() once too often."
+            ) from error
         if self._samples is not None:
             self._send_samples()
         loss: Tensor = logged["loss"]
@@ -283,7 +299,4 @@ class BaseLitModule(LightningModule, ABC):
 
 def _batch_size(batch: Any) -> int:
     """Returns the number of samples in a batch: the length of its first tensor."""
-    if isinstance(batch, Tensor):
-        return len(batch)
-    values = batch.values() if isinstance(batch, Mapping) else batch
-    return next(len(value) for value in values if isinstance(value, torch.Tensor))
+    return next(len(leaf) for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor))

@@ -18,12 +18,14 @@ from common.dl.compilation import compile_network
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
+from common.dl.datamodule.own_loader import replay
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.outputs.metrics import MetricsFileLogger
 from common.dl.outputs.progress import ProgressBar
 from common.dl.outputs.upload import UploadRequests
 from common.dl.ranks import is_first_rank
 from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
+from common.foreign.pytorch_lightning import LoopHooks, install_loops, leave_signals_alone
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +68,9 @@ def instantiate_trainer(
         enable_checkpointing=False,  # The checkpointer above does it.
         enable_model_summary=False,
     )
-    # Lightning's handlers act within the handler, broadcast from it, and requeue by themselves; ours set a flag.
-    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    leave_signals_alone(live)  # Ours set a flag.
+    before_first, after = partial(checkpointer.before_first_batch, live), partial(checkpointer.after_batch, live)
+    install_loops(live, LoopHooks(before_first, after, partial(replay, live)))
     return live
 
 
