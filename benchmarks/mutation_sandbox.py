@@ -47,10 +47,9 @@ def _in_child(action: Callable[[], None]) -> None:
     if child == 0:
         try:
             action()
-        except BaseException:
-            traceback.print_exc()
+        except BaseException:  # Pytest may have put something else in the place of `sys.stderr`.
+            os.write(2, traceback.format_exc().encode())
         finally:
-            sys.stderr.flush()
             os._exit(0)
     os.waitpid(child, 0)
 

@@ -12,8 +12,7 @@ that enter it, the quickest first; one in a module's or a class's own body to al
 the file first. Each is judged in a process forked from one that has imported all other packages already.
 
 Not counted, and replaced by the next one drawn: a mutant whose module cannot be imported. A mutant counts as killed
-when a test fails or takes two minutes, when the tests' process dies, or when they take four times as long as without
-it.
+when a test fails or takes two minutes, when the tests' process dies, or when all take four times as long as without it.
 """
 
 import argparse

@@ -82,7 +82,8 @@ def imports_from(code: Path) -> Iterator[None]:
 
 def _redirect_imports(source: Path, target: Path) -> None:
     """Replaces, wherever Python looks for modules, folders of one copy of the code by those of another."""
-    packages = [getattr(module, "__path__", None) for module in list(sys.modules.values())]
+    # Not `getattr`: a postponed module, such as torch's compiler, would be loaded to answer.
+    packages = [getattr(module, "__dict__", {}).get("__path__") for module in list(sys.modules.values())]
     for places in [sys.path, *(package for package in packages if isinstance(package, list))]:
         for index, place in enumerate(places):
             if place == str(source) or place.startswith(f"{source}{os.sep}"):

@@ -150,3 +150,56 @@ def test_ranks_share_what_is_drawn_by_weight() -> None:
     (alone,) = EpochBatchSampler(12, 12, **keys)
     parts = [next(iter(EpochBatchSampler(12, 6, **keys, rank=rank, num_ranks=2))) for rank in (0, 1)]
     assert parts[0] + parts[1] == alone
+
+
+@pytest.mark.parametrize(
+    ("seed", "number"), [(1, 0xE220A8397B1DCDAF), (2, 0x6E789E6AA1B965F4), (3, 0x06C45D188009454F)]
+)
+def test_seeds_are_mixed_as_splitmix64_does_it(seed: int, number: int) -> None:
+    """Its first three numbers from the state 0, as its authors' code gives them; the highest bit is left out."""
+    assert order_seed(seed, -1) == number % 2**63
+
+
+def test_each_batch_has_a_seed_of_its_own_on_every_rank_and_in_every_epoch() -> None:
+    seeds = []
+    for epoch in range(3):
+        for rank in range(2):
+            batches = sampler(20, rank=rank, num_ranks=2, seed=5)
+            batches.set_epoch(epoch)
+            seeds += [batch.seed for batch in batches]
+            expected = [order_seed(order_seed(5, epoch), 2 * index + rank) for index in range(3)]
+            assert seeds[-3:] == expected
+    assert len(set(seeds)) == len(seeds) == 3 * 2 * 3
+
+
+def test_only_the_epoch_in_which_a_run_continues_begins_in_its_middle() -> None:
+    whole, continued = sampler(20), sampler(20)
+    continued.start = {"epoch": 2, "batch": 3}
+    for epoch in range(4):
+        whole.set_epoch(epoch)
+        continued.set_epoch(epoch)
+        expected, given = list(whole), list(continued)
+        assert given == (expected[3:] if epoch == 2 else expected)
+        assert [batch.seed for batch in given] == [batch.seed for batch in expected][3 if epoch == 2 else 0 :]
+        assert len(continued) == 5
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_indices_of_a_batch_are_those_of_all_ranks_together(shuffle: bool) -> None:
+    ranks = [sampler(23, 3, shuffle=shuffle, rank=rank, num_ranks=2) for rank in range(2)]
+    for batches in ranks:
+        batches.set_epoch(4)
+    for index, parts in enumerate(zip(*ranks, strict=True)):
+        assert ranks[0].indices_of(index) == ranks[1].indices_of(index) == [*parts[0], *parts[1]]
+
+
+@pytest.mark.parametrize(("rank", "full", "last"), [(0, 1.0, 1.5), (1, 1.0, 1.5), (2, 1.0, 0.0)])
+def test_a_rank_s_mean_is_weighed_by_its_samples(rank: int, full: float, last: float) -> None:
+    """Eight samples, two a rank: of the last two the third rank gets one again, which counts nothing."""
+    batches = sampler(8, 2, rank=rank, num_ranks=3)
+    assert [batches.weight_of(0), batches.weight_of(1)] == [full, last]
+
+
+def test_lightning_finds_the_sampler_where_it_looks() -> None:
+    batches = sampler(8)
+    assert batches.sampler is batches
