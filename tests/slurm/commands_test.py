@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from common.cli.runs import read_run
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from common.launch.display import Job
 from common.launch.resources import SlurmResources
+from common.launch.slurm import follow
 from common.launch.slurm.batch import script_of
 from common.launch.slurm.commands import (
     cancel,
@@ -266,6 +267,25 @@ def test_how_a_job_stands(
     job = Job.__new__(Job)  # Its point does not matter.
     job.folder = tmp_path
     assert state_of(job, standing) == state
+
+
+def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
+    place: Path, failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follow, "POLL_S", 0.0)
+    monkeypatch.setattr(follow, "UNANSWERED_S", 1.0)
+    failing("squeue", 99)
+    record = '{"status": "running", "slurm": {"job_id": 1, "task": null, "num_restarts": 0}}'
+    (place / "provenance.json").write_text(record)
+    job = Job.__new__(Job)
+    job.folder, job.state = place, "running"
+    with pytest.raises(
+        RunError, match=r"for 0 minutes. The jobs go on without this command.\n  follow  squeue --jobs 1"
+    ):
+        follow.follow({job: (1, None)}, place)
+    assert "The jobs go on; asked again." in capsys.readouterr().out
+    assert job.state == "running"
+    assert (place / "provenance.json").read_text() == record
 
 
 # ------------------------------------------------------------------------------------------------- whole commands
