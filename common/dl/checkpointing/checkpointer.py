@@ -91,6 +91,7 @@ class Checkpointer(Callback):
         module = trainer.lightning_module
         self.generators = generators_in(module, trainer.datamodule)  # type: ignore[attr-defined]
         if self.to_restore is not None:
+            _check_budget(trainer)
             own = self.to_restore["ranks"][trainer.global_rank]
             set_module_states(module, own["module_states"])
             set_logged(trainer, own["logged"])
@@ -218,6 +219,22 @@ def _position(trainer: Trainer, *, is_last_batch: bool) -> dict[str, int]:
     """Returns the epoch, and the batch in it, with which a run goes on, both from 0; batch 0 where none is left."""
     num_batches: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
     return {"epoch": trainer.current_epoch, "batch": 0 if is_last_batch else num_batches}
+
+
+def _check_budget(trainer: Trainer) -> None:
+    """Refuses to call a network one of fewer epochs or steps than it was trained for.
+
+    Raises:
+        ConfigError: the checkpoint is ahead of the configuration.
+    """
+    reached = {"max_epochs": trainer.current_epoch + 1, "max_steps": trainer.global_step}
+    for key, number in reached.items():
+        limit = getattr(trainer, key)
+        if limit not in (None, -1) and number > limit:
+            raise ConfigError(
+                f"trainer.{key}={limit} is less than the checkpoint has behind it, {number}. Give a larger one, or "
+                "another checkpoint."
+            )
 
 
 def has_stopped_early(trainer: Trainer) -> bool:

@@ -35,7 +35,7 @@ from common.dl.litmodule.classification import BaseClassificationLitModule, Base
 from common.dl.random_states import seed_everything
 from common.dl.train import evaluate
 from common.dl.utils.lightning import instantiate_trainer
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.run import stop
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, last_checkpoint, read_checkpoint
 from common.run.metrics import read_metrics
@@ -611,6 +611,20 @@ def test_a_larger_budget_of_steps_equals_a_straight_run(session: Callable[..., S
     extended.configuration = straight.configuration
     assert extended.launch()
     assert_same(extended.facts() | {"seen": []}, straight.facts() | {"seen": []})
+
+
+@pytest.mark.parametrize(("budget", "reached"), [({"max_epochs": 2}, 3), ({"max_steps": 17}, 18)])
+def test_a_checkpoint_beyond_the_budget_is_refused(
+    session: Callable[..., Session], budget: dict[str, int], reached: int
+) -> None:
+    run = session("run", {})
+    assert run.launch()
+    run.configuration = {"trainer": budget}
+    ((key, limit),) = budget.items()
+    with pytest.raises(
+        ConfigError, match=f"trainer.{key}={limit} is less than the checkpoint has behind it, {reached}"
+    ):
+        run.launch()
 
 
 class RunsOut(Timer):
