@@ -10,6 +10,7 @@ from typing import Any
 import cmaes
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from common.ne.algorithm.base import BaseAlgorithm
@@ -187,3 +188,27 @@ def test_cma_es_begins_with_round_noise_of_seed_generation_and_purpose(start: St
 )
 def test_defaults_are_what_benchmarks_were_made_with(make: Callable[[], Any], values: dict[str, Any]) -> None:
     assert vars(make()) == values
+
+
+def test_cma_es_computes_on_one_thread(start: Start) -> None:
+    """The last bits of its linear algebra depend on their number."""
+    algorithm: Any = start("cma_es", size=6, point=np.array(MEAN))
+    seen: list[set[int]] = []
+
+    def noting(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            seen.append({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+            return inner(*given)
+
+        return noted
+
+    algorithm.cma._eigen_decomposition = noting(algorithm.cma._eigen_decomposition)
+    algorithm.cma.tell = noting(algorithm.cma.tell)
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        algorithm.ask(0)
+        algorithm.tell(np.arange(6.0))
+    assert seen == [{1}, {1}]
+
+
+def test_cma_es_takes_as_many_parameters_as_it_says(start: Start) -> None:
+    start("cma_es", size=4, point=np.zeros(1000))
