@@ -110,6 +110,7 @@ class Tests:
 
         for name in [name for name in sys.modules if name.partition(".")[0] in OWN_PACKAGES]:
             del sys.modules[name]  # Of the checkout: this folder's package imports it.
+        sys.meta_path[:] = [finder for finder in sys.meta_path if "common" not in type(finder).__module__]
         importlib.import_module("common")
         for name in self.forked(action, 600)["modules"]:
             with contextlib.suppress(Exception):
