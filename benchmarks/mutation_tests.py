@@ -108,6 +108,9 @@ class Tests:
             pytest.main([*QUIETLY, "--collect-only", self.folder])
             self.answer({"modules": [name for name in sys.modules if name.partition(".")[0] not in OWN_PACKAGES]})
 
+        for name in [name for name in sys.modules if name.partition(".")[0] in OWN_PACKAGES]:
+            del sys.modules[name]  # Of the checkout: this folder's package imports it.
+        sys.meta_path[:] = [finder for finder in sys.meta_path if "common" not in type(finder).__module__]
         importlib.import_module("common")
         for name in self.forked(action, 600)["modules"]:
             with contextlib.suppress(Exception):
@@ -363,7 +366,7 @@ def record_afresh(tests: Tests, files: list[str]) -> Record:
     for path, source in sources.items():
         rewrite(path, source)
     del os.environ[recorder.RECORD]
-    has_run = seen.get("status") in (0, 1)
+    has_run = seen.get("status") in (0, 1) and entered.stat().st_size > 0
     assert has_run, (tests.copy.parent / "output.txt").read_text()[-2000:]
     if seen["failed"]:
         print(f"Not used, because they fail without a mutant: {', '.join(seen['failed'])}", flush=True)

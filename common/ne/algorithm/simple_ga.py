@@ -66,7 +66,6 @@ class SimpleGA(BaseAlgorithm):
                 f"population.config.size={population.size}. Take fewer elites, or a larger population."
             )
         super().start(population, seed)
-        self.generation = 0
 
     def ask(self, generation: int) -> None:
         """Mutates the children; the initial individuals are taken as they were drawn."""

@@ -10,11 +10,17 @@ from typing import Any
 import cmaes
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 
 from common.ne.algorithm.base import BaseAlgorithm
+from common.ne.algorithm.cma_es import CMAESConfig
 from common.ne.algorithm.gaussian import weighted_sum
-from tests.ne.algorithm.conftest import Vectors
+from common.ne.algorithm.openai_es import OpenAIESConfig
+from common.ne.algorithm.pgpe import PGPEConfig
+from common.ne.algorithm.snes import SNESConfig
+from common.ne.random_numbers import generator
+from tests.ne.algorithm.conftest import STRATEGIES, Vectors
 
 MEAN, SIGMA = [2.0, -1.0], 0.5
 NOISE = [[2.0, 0.5], [-1.0, 1.5], [0.25, -0.75], [-0.5, -1.25]]
@@ -144,3 +150,78 @@ def test_cma_es_draws_from_the_covariance_that_it_has(start: Start) -> None:
 
 def test_a_weighted_sum_weighs_rows() -> None:
     assert weighted_sum(np.array([2.0, -1.0]), np.array([[1.0, 10.0, 5.0], [3.0, 4.0, 5.0]])).tolist() == [-1, 16, 5]
+
+
+@pytest.mark.parametrize(("name", "is_mirrored"), [("snes", False), ("openai_es", True), ("pgpe", True)])
+@pytest.mark.parametrize("size", [6, 7])
+def test_noise_follows_from_seed_generation_and_purpose(start: Start, name: str, is_mirrored: bool, size: int) -> None:
+    algorithm: Any = start(name, size=size, point=np.array(MEAN), seed=3)
+    algorithm.ask(5)
+    rng = generator(3, 5, "sampling")
+    if is_mirrored:
+        half = rng.standard_normal((3, 2))
+        expected = [*half, *-half, *np.zeros((size - 6, 2))]
+    else:
+        expected = [*rng.standard_normal((size, 2))]
+    np.testing.assert_array_equal(algorithm.noise, expected)
+
+
+def test_cma_es_begins_with_round_noise_of_seed_generation_and_purpose(start: Start) -> None:
+    algorithm: Any = start("cma_es", size=6, point=np.array(MEAN), sigma=0.3, seed=3)
+    algorithm.ask(5)
+    noise = generator(3, 5, "sampling").standard_normal((6, 2))
+    distances = np.linalg.norm(algorithm.population.parameters - MEAN, axis=1)  # However axes are ordered and turned.
+    np.testing.assert_allclose(distances, 0.3 * np.linalg.norm(noise, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "values"),
+    [
+        (SNESConfig, {"sigma": 0.5, "lr": 1.0, "sigma_lr": None}),
+        (OpenAIESConfig, {"sigma": 0.1, "sigma_decay": 1.0, "min_sigma": 1e-8, "lr": 0.05, "weight_decay": 0.0}),
+        (
+            PGPEConfig,
+            {"sigma": 0.5, "lr": 0.15, "max_speed": 0.3, "momentum": 0.9, "sigma_lr": 0.1, "max_sigma_change": 0.2},
+        ),
+        (CMAESConfig, {"sigma": 0.5}),
+    ],
+)
+def test_defaults_are_what_benchmarks_were_made_with(make: Callable[[], Any], values: dict[str, Any]) -> None:
+    assert vars(make()) == values
+
+
+def test_cma_es_computes_on_one_thread(start: Start) -> None:
+    """The last bits of its linear algebra depend on their number."""
+    algorithm: Any = start("cma_es", size=6, point=np.array(MEAN))
+    seen: list[set[int]] = []
+
+    def noting(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            seen.append({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+            return inner(*given)
+
+        return noted
+
+    algorithm.cma._eigen_decomposition = noting(algorithm.cma._eigen_decomposition)
+    algorithm.cma.tell = noting(algorithm.cma.tell)
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        algorithm.ask(0)
+        algorithm.tell(np.arange(6.0))
+    assert len(seen) > 1
+    assert all(threads == {1} for threads in seen)
+
+
+def test_cma_es_takes_as_many_parameters_as_it_says(start: Start) -> None:
+    start("cma_es", size=4, point=np.zeros(1000))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_search_begins_at_the_first_individual(name: str) -> None:
+    make, make_config = STRATEGIES[name]
+    population = Vectors(6, np.array(MEAN))
+    population.arrays["parameters"] = np.arange(12.0).reshape(6, 2)
+    algorithm: Any = make(make_config())
+    algorithm.start(population, 0)
+    np.testing.assert_array_equal(algorithm.center(), [0.0, 1.0])
+    population.arrays["parameters"][:] = 7.0  # What is asked for later does not move it.
+    np.testing.assert_array_equal(algorithm.center(), [0.0, 1.0])
