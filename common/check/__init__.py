@@ -19,15 +19,15 @@ class Declared:
 
     Attributes:
         root_keys: The top-level keys that a subtask needs: the parameters of `run_subtask`.
-        names: Further top-level keys, for use in interpolations, and their only value.
         target_keys: For each registered `_target_`, the keys that its registered configurations declare.
         allowed_targets: The modules and objects that the runner allows besides the standing list.
+        names: Further top-level keys, for use in interpolations, and their only value.
     """
 
     root_keys: frozenset[str]
-    names: Mapping[str, str] = field(default_factory=dict)
     target_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     allowed_targets: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_config(config: DictConfig, declared: Declared) -> list[Problem]:

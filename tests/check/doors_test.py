@@ -45,11 +45,12 @@ every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 def test_an_attack_is_refused_at_every_door(attack: dict[str, Any], door: Callable[[Any], dict[str, Any]]) -> None:
     declared = Declared(frozenset({"config", "callbacks", "free"}))
-    problems = check_config(OmegaConf.create(door(attack)), declared)
+    root = {"config": {}, "callbacks": {}, "free": {}}
+    problems = check_config(OmegaConf.create(root | door(attack)), declared)
     assert len(problems) == 1
     assert "is not an object that a configuration may name" in problems[0].text
     assert "'os." in problems[0].text
-    assert check_config(OmegaConf.create(door(HARMLESS)), declared) == []
+    assert check_config(OmegaConf.create(root | door(HARMLESS)), declared) == []
 
 
 def hydra_node(**parts: Any) -> Any:
