@@ -78,6 +78,7 @@ def test_it_says_of_the_environment_what_gymnasium_says(physics: Physics) -> Non
     environment = gymnasium.make(physics.name)
     space: Any = environment.action_space
     assert environment.observation_space.shape == (physics.observation_size,)
+    assert physics.start(seeds_of(3)).shape == (3, physics.state_size)
     assert environment.spec is not None
     assert environment.spec.max_episode_steps == physics.max_steps
     if physics.num_actions is None:
