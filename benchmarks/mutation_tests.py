@@ -63,7 +63,7 @@ class Record:
             if function.startswith(f"{mutant.path}:") and function.endswith(f":{mutant.scope}" if mutant.scope else "")
             for test in tests
         }
-        shown = entering if mutant.scope and entering else set(self.seconds)
+        shown = entering if mutant.is_in_body and entering else set(self.seconds)
         return sorted(entering & shown, key=self._order) + sorted(shown - entering, key=self._order)
 
     def part(self, file: str) -> "Record":

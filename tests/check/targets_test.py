@@ -1,6 +1,7 @@
 """A configuration's names are judged by the objects that they lead to."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,11 +80,12 @@ def test_a_name_is_allowed(name: str) -> None:
 
 
 @pytest.fixture
-def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module that nobody may import."""
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module that nobody may import; one who did leaves no trace."""
     (tmp_path / "trap_module.py").write_text("def function(): ...\nclass Class: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    return "trap_module"
+    yield "trap_module"
+    sys.modules.pop("trap_module", None)
 
 
 def test_a_refused_module_is_not_imported(trap: str) -> None:
@@ -92,10 +94,9 @@ def test_a_refused_module_is_not_imported(trap: str) -> None:
 
 
 @pytest.mark.parametrize("widened", ["trap_module", "trap_module.Class"])
-def test_a_runner_widens_the_list(trap: str, widened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runner_widens_the_list(trap: str, widened: str) -> None:
     assert is_allowed(f"{trap}.Class", widened=[widened])
     assert is_allowed(f"{trap}.function", widened=[widened]) == (widened == trap)
-    monkeypatch.delitem(sys.modules, trap)
 
 
 def test_widening_by_a_name_does_not_widen_by_its_prefix(trap: str) -> None:

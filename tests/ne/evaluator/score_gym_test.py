@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from common.errors import ConfigError, RunError
 from common.ne.evaluator.physics import PHYSICS
-from common.ne.evaluator.rollout import BatchedRollout
+from common.ne.evaluator.rollout import BatchedRollout, Players
 from common.ne.evaluator.score_gym import ScoreGym
 from common.ne.population.networks.base import taken
 from common.ne.random_numbers import episode_seeds
@@ -228,3 +228,25 @@ def test_an_episode_is_recorded_to_its_end(make_actors) -> None:
     assert pictures[0].shape == (400, 600, 3)
     assert seconds == pytest.approx(0.02)
     assert (pictures[0] != pictures[-1]).any()
+
+
+@pytest.mark.parametrize("kind", ["feedforward", "recurrent"])
+def test_gymnasium_s_episodes_are_those_of_a_plain_loop(make_actors, kind: str) -> None:
+    evaluator = evaluator_of("Toy-bounded-v0")
+    actors = make_actors(kind, evaluator.spaces, size=5, observations="standardized")
+    episodes = played(evaluator, actors, num_episodes=20)  # More than there are environments side by side.
+    seeds = episode_seeds(0, 0, "training", 5, 20, is_shared=False).reshape(-1)
+    environment = gymnasium.make("Toy-bounded-v0")
+    for number, seed in enumerate(seeds):
+        player = Players(actors, taken(actors.arrays, slice(number // 20, number // 20 + 1)))
+        shown, is_over, rewards, seen = environment.reset(seed=int(seed))[0], False, [], []
+        while not is_over:
+            seen.append(np.asarray(shown, np.float64))
+            shown, reward, terminated, truncated, _ = environment.step(player.act(np.float32(shown)[None])[0])
+            is_over = terminated or truncated
+            rewards.append(reward)
+        assert episodes.lengths[number] == len(rewards)
+        assert episodes.rewards[number] == pytest.approx(sum(rewards), rel=1e-12)
+        np.testing.assert_allclose(episodes.sums[number], np.sum(seen, axis=0), rtol=1e-12)
+        np.testing.assert_allclose(episodes.squares[number], np.sum(np.square(seen), axis=0), rtol=1e-12)
+        np.testing.assert_allclose(episodes.memory[number], player.memory[0], rtol=1e-9, atol=1e-12)

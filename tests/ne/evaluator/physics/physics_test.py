@@ -78,6 +78,7 @@ def test_it_says_of_the_environment_what_gymnasium_says(physics: Physics) -> Non
     environment = gymnasium.make(physics.name)
     space: Any = environment.action_space
     assert environment.observation_space.shape == (physics.observation_size,)
+    assert physics.start(seeds_of(3)).shape == (3, physics.state_size)
     assert environment.spec is not None
     assert environment.spec.max_episode_steps == physics.max_steps
     if physics.num_actions is None:
@@ -188,3 +189,15 @@ def test_uniform_numbers_fill_the_unit_interval_without_correlation() -> None:
     assert np.abs(counts - 1000).max() < 150  # Five standard deviations.
     correlations = np.corrcoef(np.vstack((numbers[:-1].T, numbers[1:].T))) - np.eye(6)
     assert np.abs(correlations).max() < 0.035
+
+
+@pytest.mark.parametrize("speeds", [(13.0, 29.0), (-13.0, -29.0), (12.5, -28.0), (-12.5, 28.0)])
+def test_acrobot_s_speeds_have_gymnasium_s_limits(speeds: tuple[float, float]) -> None:
+    """4π and 9π, which random actions come near too seldom; a hanging link first speeds up, or slows down, a little."""
+    physics = PHYSICS["Acrobot-v1"]
+    angles = np.array([0.3, -0.2])
+    states = np.concatenate((angles, speeds, [np.cos(0.3), np.sin(0.3), np.cos(-0.2), np.sin(-0.2)]))[None]
+    for action in range(3):
+        following, _, _ = physics.step(states, np.array([action]))
+        observation, *_ = gymnasium_at(physics, states[0]).step(action)
+        np.testing.assert_allclose(physics.observe(following)[0], observation, rtol=1e-5)
