@@ -155,7 +155,7 @@ class FitLoop(_FitLoop):
             "num_val_batches": dict(val_loop._seen_batches_per_dataloader),
         }
 
-    def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, state_dict: dict[Any, Any]) -> None:
         """Takes what `on_save_checkpoint` returned."""
         super().on_load_checkpoint(state_dict)
         self._loaded = state_dict

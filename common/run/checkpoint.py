@@ -14,6 +14,7 @@ from typing import Any
 
 from common.errors import ConfigError, DamagedRunError, RunError
 from common.run.atomic import write_atomically
+from common.run.files import is_plain_file
 from common.run.leftovers import temporary_name
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def read_checkpoint(path: Path, needed: Collection[str] = ()) -> dict[str, Any]:
 
 def is_whole(path: Path) -> bool:
     """Returns whether a checkpoint has all of its content, by its checksums."""
-    return zipfile.is_zipfile(path) and _fault_of(path) is None
+    return is_plain_file(path.parent, path.name) and zipfile.is_zipfile(path) and _fault_of(path) is None
 
 
 def read_newest_checkpoint(path: Path, needed: Collection[str] = (), *, is_own: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests.end_to_end.conftest import Finished
 
 SHORT = (
     "logger=none",
+    "hydra.launcher.cpus_per_task=1",  # A forked process cannot use the threads of the one that it comes from.
     "trainer.log_every_n_steps=1",
     "datamodule.config.fixed_per_device_batch_size=128",
     "litmodule.nnmodule.config.layer_sizes=[784,16,10]",

@@ -74,7 +74,7 @@ WITHOUT_EFFECT = {
     "config.data_dir", "config.output_dir", "config.ckpt_path", "config.save_every_n_minutes",
     "config.save_every_n_generations", "config.skip_finished", "config.preflight_only", "datamodule.config.data_dir",
     "trainer.barebones", "trainer.default_root_dir", "trainer.enable_checkpointing", "trainer.enable_model_summary",
-    "trainer.enable_progress_bar", "trainer.logger", "trainer.profiler",
+    "trainer.enable_progress_bar", "trainer.logger", "trainer.profiler", "project", "task",
 }  # fmt: skip
 """Where a run reads and writes, how often it saves, and what a person sees of it."""
 

@@ -51,7 +51,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_the_file_is_plain_json_by_the_names_of_the_fields(tmp_path: Path) -> None:
     write_record(tmp_path, FULL)
     content = json.loads((tmp_path / FILE_NAME).read_text())
-    assert (content["slurm"], content["launches"][0]["result"]) == ({"job_id": 7, "task": 1}, 0.25)
+    assert content["slurm"] == {"job_id": 7, "task": 1, "job_ids": [], "num_restarts": None}
+    assert content["launches"][0]["result"] == 0.25
 
 
 def test_keys_of_other_programs_are_passed_over(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class BaseLitModule(LightningModule, ABC):
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
+        gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clips, unless a skipped step left no gradients: torch clips none by norm, but fails to by value."""
