@@ -11,6 +11,7 @@ import torch
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.random_states import untouched_random_states
+from common.foreign.pytorch_lightning import without_trainer
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +89,8 @@ def first_batch(datamodule: BaseDataModule, device: torch.device, batch_size: in
 
 def throw_away_copy(litmodule: BaseLitModule, device: torch.device) -> BaseLitModule:
     """Returns a copy of a Lightning module, without its trainer, on a device and in training mode."""
-    trainer, litmodule._trainer = litmodule._trainer, None
-    try:
+    with without_trainer(litmodule):
         duplicate = copy.deepcopy(litmodule)
-    finally:
-        litmodule._trainer = trainer
     return duplicate.to(device).train()
 
 

@@ -31,9 +31,9 @@ def use_loader(make: Callable[..., ConfigLoaderImpl]) -> None:
     main_module.ConfigLoaderImpl = make  # type: ignore[assignment, misc]
 
 
-def apply_overrides(loader: ConfigLoaderImpl, overrides: list[Any], config: DictConfig) -> None:
-    """Sets the values of parsed overrides in a composed configuration, as Hydra would."""
-    loader._apply_overrides_to_config(overrides, config)
+def apply_overrides(overrides: list[Any], config: DictConfig) -> None:
+    """Sets the values of parsed overrides in a composed configuration, as Hydra does."""
+    ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
 
 
 def error_of(result: JobReturn) -> Any:

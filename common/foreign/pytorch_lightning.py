@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.data import _set_sampler_epoch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loops.fit_loop import RestartStage, _FitLoop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSource
@@ -311,3 +312,18 @@ def served_epoch(trainer: Trainer) -> int:
 def tell_epoch(loader: Any, epoch: int) -> None:
     """Tells a loader's samplers which epoch they serve, where they want to know."""
     _set_sampler_epoch(loader, epoch)
+
+
+def without_withdrawn_argument(logger: WandbLogger) -> None:
+    """Keeps a logger from passing on an argument that W&B has withdrawn, and warns of."""
+    logger._wandb_init.pop("anonymous", None)
+
+
+@contextmanager
+def without_trainer(module: LightningModule) -> Iterator[None]:
+    """Takes a module's trainer away for the block: a copy of the module would be one of the trainer, too."""
+    trainer, module._trainer = module._trainer, None
+    try:
+        yield
+    finally:
+        module._trainer = trainer

@@ -29,6 +29,13 @@ def install() -> None:
     execute_within("pytorch_lightning.trainer.connectors.logger_connector.result", _disabling_late)
 
 
+def forget_compiled() -> None:
+    """Lets the compiler, where it is loaded, begin afresh: it compiles a function for so many networks and no more."""
+    dynamo = sys.modules.get(DYNAMO)
+    if dynamo is not None and not isinstance(dynamo, _PostponedDynamo):
+        dynamo.reset()
+
+
 class _AsksTheRealClass(type):
     """Makes `isinstance` ask `torch._dynamo.OptimizedModule`, once that exists."""
 

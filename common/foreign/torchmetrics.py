@@ -6,18 +6,22 @@ CUDA beside a CPU build of torch ends the import. Whoever asks for what needs su
 `torchmetrics.detection.MeanAveragePrecision`, gets it as if nothing had been hidden.
 
 Private names used: `_MATPLOTLIB_AVAILABLE` of `torchmetrics.utilities.plot` (1.8), `_version` of
-`lightning_utilities.core.imports` (0.15).
+`lightning_utilities.core.imports` (0.15), and a metric's count of updates and cached result (1.8), which cannot be set
+in a public way.
 """
 
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.foreign.import_hooks import execute_within
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 HIDDEN_PACKAGES = (
     "gymnasium",
@@ -113,3 +117,19 @@ def _forget_what_was_hidden() -> None:
         if hasattr(requirement, "available"):
             vars(requirement).pop("available", None)
             vars(requirement).pop("message", None)
+
+
+def get_state(metric: "Metric") -> dict[str, Any]:
+    """Returns a copy of what a metric has accumulated."""
+    values = {
+        name: list(value) if isinstance(value, list) else value.clone() for name, value in metric.metric_state.items()
+    }
+    return {"num_updates": metric.update_count, "values": values}
+
+
+def set_state(metric: "Metric", state: Mapping[str, Any]) -> None:
+    """Lets a metric go on from what `get_state` returned."""
+    metric._update_count = state["num_updates"]
+    metric._computed = None
+    for name, value in state["values"].items():
+        setattr(metric, name, value)

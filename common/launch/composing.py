@@ -95,7 +95,7 @@ class Variations(ConfigLoaderImpl):
         """
         kinds = (OverrideType.CHANGE, OverrideType.ADD)
         forced = [replace(one, type=OverrideType.FORCE_ADD) if one.type in kinds else one for one in overrides]
-        ConfigLoaderImpl._apply_overrides_to_config(forced, cfg)
+        apply_overrides(forced, cfg)
 
     def _forced(self, override: Override) -> str:
         """Returns an override that Hydra puts in wherever it leads; see `_apply_overrides_to_config`."""
@@ -104,7 +104,7 @@ class Variations(ConfigLoaderImpl):
         return text if is_choice else "++" + text.lstrip("+")
 
     def _set_values(self, parsed: list[Override], config: DictConfig) -> None:
-        apply_overrides(self, [one for one in parsed if self._is_value(one)], config)
+        self._apply_overrides_to_config([one for one in parsed if self._is_value(one)], config)
 
     def _is_value(self, override: Override) -> bool:
         """Returns whether an override sets a single value: one that changes nothing but itself."""

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from common.errors import exit_status_of
+from common.foreign import torch_dynamo
 from common.run.stop import SIGNALS
 from common.utils.wandb import end_open_run
 
@@ -126,8 +127,7 @@ def _torch() -> Iterator[None]:
         for owner, name, value in before:
             if getattr(owner, name) != value:
                 setattr(owner, name, value)
-        if "torch._dynamo" in sys.modules:
-            torch._dynamo.reset()  # It compiles a function for so many networks, and then no more.
+        torch_dynamo.forget_compiled()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import DamagedRunError, RunStoppedError
+from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import further_ranks
@@ -58,7 +59,7 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ru
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        error = result._return_value if result.status == JobStatus.FAILED else None
+        error = error_of(result) if result.status == JobStatus.FAILED else None
         return result
     except UnusableFileError as raised:
         error = raised

@@ -6,21 +6,18 @@ when a value is refused.
 
 import functools
 import inspect
-import random
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, no_type_check
 
-import beartype._check.code.codemain as beartype_code
 from beartype import BeartypeConf, beartype
 from beartype.vale import Is
+
+from common.foreign.beartype import draw_from_own_numbers
 
 BEARTYPE_CONF = BeartypeConf(is_pep484_tower=True)
 """How `common` and `projects` are checked: an int is accepted where a float is declared, as PEP 484 has it."""
 
-# Beartype checks one random item of a list. Drawn from Python's own random state, a run's random numbers would depend
-# on how often which function was called, on continuations too.
-if hasattr(beartype_code, "getrandbits"):
-    beartype_code.getrandbits = random.Random(0).getrandbits
+draw_from_own_numbers()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

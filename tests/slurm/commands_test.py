@@ -1,6 +1,5 @@
 """SLURM's commands on a real cluster, where single calls of them fail: stand-ins on the PATH call the real ones."""
 
-import json
 import os
 import shutil
 import stat
@@ -9,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from common.launch.slurm.commands import (
 from common.launch.slurm.follow import state_of
 from common.run import queue
 from common.run.queue import Standing, UnansweredError, is_in_queue, parse, standings
+from common.run.record import Record, SlurmTask, read_record, write_record
 from tests.slurm.conftest import LoginNode, record_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -58,6 +59,17 @@ sys.exit(code)
 """A Python that writes a record as a run would, and is over at once."""
 
 FINISHES = "status, error, code = 'finished', None, 0"
+
+
+def record_with(status: Any, slurm: SlurmTask) -> Record:
+    return Record("plain", "a1", {}, {}, {}, status=status, slurm=slurm)
+
+
+def job_in(folder: Path) -> Job:
+    """Returns a job of whose point nothing matters but how much was asked for."""
+    job: Any = Job.__new__(Job)
+    job.folder, job.point = folder, SimpleNamespace(record=SimpleNamespace(budget={}))
+    return job
 
 
 def executable(path: Path, text: str) -> Path:
@@ -117,7 +129,7 @@ def test_question_without_an_answer_is_said_to_be_unanswered(
 ) -> None:
     monkeypatch.setattr(queue, "TIMEOUT_S", 0.5)
     failing("squeue", 99, how)
-    record = {"status": "queued", "slurm": {"job_id": 1, "task": None}}
+    record = record_with("queued", SlurmTask(1))
     with pytest.raises(UnansweredError, match="SLURM does not answer `squeue`, asked 3 times: "):
         standings([1])
     with pytest.raises(ConfigError, match="submitted as job 1, and whether that still waits or runs is unknown"):
@@ -262,10 +274,8 @@ def test_what_squeue_prints_is_read() -> None:
 def test_how_a_job_stands(
     tmp_path: Path, status: str, num_restarts: int | None, standing: Standing | None, state: str
 ) -> None:
-    slurm = {"job_id": 1, "task": None} | ({} if num_restarts is None else {"num_restarts": num_restarts})
-    (tmp_path / "provenance.json").write_text(json.dumps({"status": status, "slurm": slurm}))
-    job = Job.__new__(Job)  # Its point does not matter.
-    job.folder = tmp_path
+    write_record(tmp_path, record_with(status, SlurmTask(1, num_restarts=num_restarts)))
+    job = job_in(tmp_path)
     assert state_of(job, standing) == state
 
 
@@ -275,17 +285,17 @@ def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
     monkeypatch.setattr(follow, "POLL_S", 0.0)
     monkeypatch.setattr(follow, "UNANSWERED_S", 1.0)
     failing("squeue", 99)
-    record = '{"status": "running", "slurm": {"job_id": 1, "task": null, "num_restarts": 0}}'
-    (place / "provenance.json").write_text(record)
-    job = Job.__new__(Job)
-    job.folder, job.state = place, "running"
+    record = record_with("running", SlurmTask(1, num_restarts=0))
+    write_record(place, record)
+    job = job_in(place)
+    job.state = "running"
     with pytest.raises(
         RunError, match=r"for 0 minutes. The jobs go on without this command.\n  follow  squeue --jobs 1"
     ):
         follow.follow({job: (1, None)}, place)
     assert "The jobs go on; asked again." in capsys.readouterr().out
     assert job.state == "running"
-    assert (place / "provenance.json").read_text() == record
+    assert read_record(place) == record
 
 
 # ------------------------------------------------------------------------------------------------- whole commands

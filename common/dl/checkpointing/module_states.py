@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import nn
 from torchmetrics import Metric
 
 from common.dl.litmodule.base import BaseLitModule
+from common.foreign.torchmetrics import get_state, set_state
 
 
 def get_module_states(module: nn.Module, *, with_gradients: bool) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def get_module_states(module: nn.Module, *, with_gradients: bool) -> dict[str, A
     """
     parameters = dict(module.named_parameters())
     return {
-        "metrics": {name: _state_of(metric) for name, metric in module.named_modules() if isinstance(metric, Metric)},
+        "metrics": {name: get_state(metric) for name, metric in module.named_modules() if isinstance(metric, Metric)},
         "frozen": [name for name, parameter in parameters.items() if not parameter.requires_grad],
         "evaluating": [name for name, part in module.named_modules() if not part.training],
         "gradients": {
@@ -35,7 +36,7 @@ def set_module_states(module: nn.Module, states: Mapping[str, Any]) -> None:
     for name, part in module.named_modules():
         part.training = name not in states["evaluating"]
         if isinstance(part, Metric) and name in states["metrics"]:
-            _set_state(part, states["metrics"][name])
+            set_state(part, states["metrics"][name])
     for name, parameter in module.named_parameters():
         parameter.requires_grad = name not in states["frozen"]
         gradient = states["gradients"].get(name)
@@ -70,7 +71,7 @@ class StepUndo:
         self._counters = self._module.counters() if isinstance(self._module, BaseLitModule) else {}
         self._values = [buffer.clone() for buffer in self._buffers]
         # A metric without updates is as `reset` leaves it.
-        self._states = [_state_of(metric) if metric._update_count else None for metric in self._metrics]
+        self._states = [get_state(metric) if metric.update_count else None for metric in self._metrics]
 
     def put_back(self) -> None:
         """Makes everything as it was when `take` was called last."""
@@ -81,18 +82,4 @@ class StepUndo:
         for metric, state in zip(self._metrics, self._states, strict=True):
             metric.reset()
             if state is not None:
-                _set_state(metric, state)
-
-
-def _state_of(metric: Metric) -> dict[str, Any]:
-    values = {
-        name: value.clone() if isinstance(value, Tensor) else list(value) for name, value in metric.metric_state.items()
-    }
-    return {"num_updates": metric._update_count, "values": values}
-
-
-def _set_state(metric: Metric, state: Mapping[str, Any]) -> None:
-    metric._update_count = state["num_updates"]
-    metric._computed = None
-    for name, value in state["values"].items():
-        setattr(metric, name, value)
+                set_state(metric, state)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils import _pytree
 from torchmetrics import Metric
 
 from common.dl.config import OnBadLoss
@@ -311,4 +311,6 @@ class BaseLitModule(LightningModule, ABC):
 
 def _batch_size(batch: Any) -> int:
     """Returns the number of samples in a batch: the length of its first tensor."""
-    return next(len(leaf) for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, Tensor))
+    sizes: list[int] = []
+    apply_to_collection(batch, Tensor, lambda tensor: sizes.append(len(tensor)))
+    return sizes[0]

@@ -8,6 +8,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.foreign.pytorch_lightning import without_withdrawn_argument
 from common.run.ranks import this_rank
 from common.run.wandb import config_of, run_id, wandb_settings
 from common.utils.wandb import Mode, start_where_reachable
@@ -32,7 +33,7 @@ def _start(logger: partial[Logger], folder: Path, mode: Mode) -> SteadyWandbLogg
     settings = wandb_settings(folder)
     name = logger.keywords["name"] or folder.name
     live: Any = logger(name=name, id=run_id(folder), mode=mode, settings=settings)
-    live._wandb_init.pop("anonymous", None)  # Lightning passes on an argument that W&B has withdrawn, and warns of.
+    without_withdrawn_argument(live)
     live.experiment.config.update(config_of(folder))
     live.pieces = Path(live.experiment.settings.sync_dir)
     return live  # type: ignore[no-any-return]
