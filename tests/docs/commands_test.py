@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import pytest
+import torch
 
 from common.cli.program import COMMANDS, program
 from common.errors import ConfigError, RunError, RunStoppedError
@@ -105,6 +106,9 @@ def test_command_works(words: list[str], run: FinishedRun, cli: Any, monkeypatch
     is_evolution = issubclass(runner, NeuroevolutionTaskRunner)
     arguments = cheapened(words[3:] if is_module else words[2:], run.folder, is_evolution=is_evolution)
     outcome = cli(*arguments, project=(REPOSITORY / script).parent, runner=runner)
+    if "config.device=gpu" in arguments and not torch.cuda.is_available():
+        assert "PyTorch sees no GPU on this machine" in outcome.err
+        return
     assert outcome.status == 0, outcome.err
     if not any(word in SHOWS or word == "config.preflight_only=true" for word in arguments):
         assert "  folder  " in outcome.out
@@ -120,13 +124,13 @@ def test_module_form_works_in_a_process_of_its_own(shell: Shell, tmp_path: Path)
 UNSHOWN_AT_THE_START = (
     re.compile(r"hydra\.launcher\.cpus_per_task=4 is more than this machine grants: \d used\."),
     re.compile(r"Folder <run>: a new run: there is no earlier one of this identity\. Identity [0-9a-f]{12}\."),
-    re.compile(r"W&B logs offline: WANDB_MODE says so\. Upload later with: wandb sync <run>/wandb/offline-run-\*"),
+    re.compile(r"W&B logs offline: there is no key\. Upload later with: wandb sync <run>/wandb/offline-run-\*"),
     re.compile(r"generated new fontManager"),  # Matplotlib, once for a user.
 )
 """Lines before what the README shows, of which it says that the command *ends* with it."""
 
-BAR = re.compile(r"(Sanity Checking|Training|Validation|Testing|Epoch \d+)\b.*\||^\s*$")
-"""What Lightning's progress bar has drawn in one place, one after the other."""
+BAR = re.compile(r"(Sanity Checking|Training|Validation|Testing|Epoch \d+)\b.*\||Epoch \d+: \d+ s, .*|^\s*$")
+"""What Lightning's progress bar has drawn in one place, one after the other, or what stands for it in a pipe."""
 
 
 @pytest.mark.slow
@@ -148,7 +152,8 @@ FIRST_LAUNCH = {
 
 ALSO_PRINTED = re.compile(
     r"Network: .* parameters\.|Batch size: .*\.|Data-loading workers: .*\.|  (val|test)/(loss|accuracy) +\d\.\d{4}"
-    r"|  (folder|plots) +\S.*|hydra\.launcher\.cpus_per_task=4 is more .*|generated new fontManager"
+    r"|  (folder|plots|W&B) +\S.*|W&B logs offline: there is no key\. .*|Epoch \d+: \d+ s, .*"
+    r"|hydra\.launcher\.cpus_per_task=4 is more .*|generated new fontManager"
 )
 """What the README shows of any run."""
 
