@@ -107,8 +107,9 @@ class Typed:
         path = self.folder and self.folder / "lightning" / "last.ckpt"
         if path is None or not path.is_file():
             return 0, 0
-        position = torch.load(path, map_location="cpu", weights_only=True)["continuation"]["position"]
-        return position["epoch"], position["batch"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        return checkpoint["continuation"]["position"]["epoch"], batches["completed"]
 
     def note_end(self, terminal: Terminal, statuses: set[int], expected: tuple[int, int]) -> None:
         """Waits for a launch's end, and looks at it and at the bar that it opened with."""
