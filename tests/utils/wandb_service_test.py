@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from common.utils.wandb_service import bounded, forget_service, has_failed, pids
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    if "wandb" in sys.modules:  # An earlier test's service may still stand by in this process.
+        sys.modules["wandb"].teardown()
     monkeypatch.setattr(wandb_service, "_failures", [])
     program = shutil.copy(str(shutil.which("sleep")), tmp_path / "wandb-core")
     process = subprocess.Popen([program, "600"], start_new_session=True)
