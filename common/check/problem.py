@@ -1,4 +1,4 @@
-"""What a check has to say."""
+"""What a check finds wrong."""
 
 from dataclasses import dataclass
 

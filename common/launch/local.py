@@ -98,7 +98,7 @@ def run_in_turn(command: Command, sweep: SweepFolder, points: list[Point]) -> No
 
 
 def _run_single(command: Command, point: Point) -> JobReturn:
-    """Runs a command that has one point, be it a plain run, a job that was chosen a folder for, or a further rank."""
+    """Runs a command that has one point, be it a plain run, a job with a folder of its own, or a later rank."""
     first_rank_folder, own_folder = folder_of_first_rank(), folder_of_job()
     if first_rank_folder is not None:
         return run_further_rank(command.task_function, point, first_rank_folder)

@@ -136,4 +136,4 @@ def _stop(workers: Workers) -> None:
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").strip().splitlines()
-    return f"its last words: {lines[-1]}" if lines else "it said nothing"
+    return f"the last line of its output: {lines[-1]}" if lines else "it printed nothing"

@@ -30,7 +30,7 @@ POLL_S = 0.5
 
 @contextmanager
 def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
-    """Runs the further ranks beside the block, which is the first, unless they run already.
+    """Runs the other ranks beside the block, which is the first, unless they run already.
 
     Args:
         num_ranks: Processes in all, on this machine.

@@ -63,7 +63,7 @@ class Loop:
 
     Args:
         evolution: What evolves.
-        records: Writes down what happens; None on further ranks.
+        records: Writes down what happens; None on other ranks.
         config: The subtask's settings.
         ranks: The processes that share the run.
     """

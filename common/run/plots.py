@@ -121,7 +121,7 @@ def plot_sweep(path: Path, values: Mapping[str, Sequence[str]], results: Sequenc
 
 
 def _numbers(texts: Sequence[str]) -> list[float] | None:
-    """Returns texts as numbers, or None if one is none."""
+    """Returns texts as numbers, or None if any of them is not a number."""
     try:
         numbers = [float(text) for text in texts]
     except ValueError:

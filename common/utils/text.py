@@ -1,4 +1,4 @@
-"""How what people read is written: durations, numbers, names and results."""
+"""Writes durations, numbers, names and results as people read them."""
 
 from collections.abc import Iterable
 

@@ -169,7 +169,7 @@ class BaseLitModule(LightningModule, ABC):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the epoch's metrics, and counts it; Lightning's check before the first step is none."""
+        """Logs the epoch's metrics, and counts it, unless it is Lightning's check before the first step."""
         self._log_epoch()
         if not self.trainer.sanity_checking:
             self.curr_val_epoch += 1

@@ -37,7 +37,7 @@ class MetricsFileLogger(Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """Returns the file; on further ranks Lightning gives a stand-in that does nothing."""
+        """Returns the file; on other ranks Lightning gives a stand-in that does nothing."""
         return self.file
 
     @rank_zero_only

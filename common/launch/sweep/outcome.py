@@ -55,4 +55,4 @@ def outcome_of(folder: Path | None, error: str | None, budget: dict[str, Any]) -
     error = error or record.error
     if record.status == "failed" or error is not None:
         return Outcome("failed", error=error, folder=folder)
-    return Outcome("killed", error="it ended without a word", folder=folder)
+    return Outcome("killed", error="it was killed before it could record why", folder=folder)

@@ -106,7 +106,7 @@ class BatchedRollout:
         return terminated
 
     def end(self, ended: np.ndarray) -> None:
-        """Takes leave of the live episodes that are marked."""
+        """Removes the live episodes that are marked."""
         if not ended.any():
             return
         episodes = self.episodes[self.live[ended]]

@@ -26,7 +26,7 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
 
     Args:
         evolution: After its last generation.
-        records: Takes the last row; None on further ranks.
+        records: Takes the last row; None on other ranks.
         config: The subtask's settings.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The champion before the camera."""
+"""Records the champion as an animated picture."""
 
 import logging
 from pathlib import Path
