@@ -59,8 +59,7 @@ def test_killed_at_every_kind_of_moment_the_command_ends_in_the_same_bits(tmp_pa
         assert typed.folder is not None
         wait_for_a_file_in(typed.folder / "lightning")
 
-    for number, columns in ((signal.SIGKILL, 80), (signal.SIGTERM, 160), (signal.SIGINT, 0)):
-        interrupt(number, columns, in_start_up)
+    interrupt(signal.SIGKILL, 80, in_start_up)
     stopped = interrupt(signal.SIGINT, 80, has_passed(20, PER_EPOCH))
     assert "SIGINT: saving at the next step, then leaving (Ctrl-C again leaves at once, unsaved)." in stopped
     assert "The same command continues." in stopped
