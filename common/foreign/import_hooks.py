@@ -1,4 +1,4 @@
-"""Python's import system: lets other packages' modules be executed in surroundings of our own, or later, or never."""
+"""Python's import system: lets other packages' modules be executed in surroundings of our own, or later."""
 
 import sys
 from collections.abc import Callable, Sequence
