@@ -113,10 +113,8 @@ class MixerCache(NamedTuple):
 
     def spoilt(self, which: Tensor) -> "MixerCache":
         """Returns a memory that is NaN for some of B sequences."""
-        window, state = self.window, self.state
-        return MixerCache(
-            window.masked_fill(which[:, None, None], torch.nan), state.masked_fill(which[:, None, None, None], torch.nan)
-        )
+        window = self.window.masked_fill(which[:, None, None], torch.nan)
+        return MixerCache(window, self.state.masked_fill(which[:, None, None, None], torch.nan))
 
 
 class Mamba2(SequenceModel):

@@ -14,7 +14,7 @@ from common.utils.beartype import shape_checked
 
 
 @shape_checked
-def part_within(samples: Float[Tensor, "S *any"], target: Float[Tensor, "*any"], level: float) -> Float[Tensor, "*any"]:
+def part_within(samples: Float[Tensor, "S ..."], target: Float[Tensor, "..."], level: float) -> Float[Tensor, "..."]:
     """Returns how far each target lies within the samples' central interval, from 0 to 1; in the mean, its coverage.
 
     A gap stands for 1 / (S + 1) of the probability. The gaps at the interval's ends may stand partly within it and
@@ -35,7 +35,7 @@ def part_within(samples: Float[Tensor, "S *any"], target: Float[Tensor, "*any"],
 
 
 @shape_checked
-def central_interval(samples: Float[Tensor, "S *any"], level: float) -> tuple[Tensor, Tensor, float]:
+def central_interval(samples: Float[Tensor, "S ..."], level: float) -> tuple[Tensor, Tensor, float]:
     """Returns the order statistics whose interval comes closest to a probability, and the one that it has.
 
     Args:

@@ -54,7 +54,7 @@ def plot_signals(
 
 
 @shape_checked
-def plot_reliability(samples: Float[Tensor, "S *any"], target: Float[Tensor, "*any"]) -> "matplotlib.figure.Figure":
+def plot_reliability(samples: Float[Tensor, "S ..."], target: Float[Tensor, "..."]) -> "matplotlib.figure.Figure":
     """Draws which part of the targets each of the samples' central intervals holds, against what it should hold.
 
     Args:

@@ -62,8 +62,8 @@ def sampling_times(schedule: Any, num_steps: int) -> list[int]:
     """
     num_train_steps, fewest = len(schedule.alphas_cumprod), 1
     if schedule.config.prediction_type == "epsilon":
-        counts = range(1, num_train_steps + 1)
-        fewest = next((count for count in counts if _first_growth(schedule, count) <= MAX_FIRST_GROWTH), num_train_steps)
+        while fewest < num_train_steps and _first_growth(schedule, fewest) > MAX_FIRST_GROWTH:
+            fewest += 1
     if not fewest <= num_steps <= num_train_steps:
         raise ConfigError(
             f"num_sampling_steps must be from {fewest} to {num_train_steps} with num_train_steps={num_train_steps} and "
@@ -102,10 +102,10 @@ def sample(
     """
     batch_size, length = condition.shape[:2]
     noisy = condition.new_empty(batch_size, length, target_size).normal_(generator=generator)
-    parts = _kept_parts(schedule)
-    for time, next_time in pairwise([*sampling_times(schedule, num_steps), None]):
+    parts, times = _kept_parts(schedule), sampling_times(schedule, num_steps)
+    kept_before_and_after = pairwise([*(parts[time] for time in times), 1.0])
+    for time, (kept, next_kept) in zip(times, kept_before_and_after, strict=True):
         prediction = guided(network, noisy, torch.full((batch_size,), time, device=noisy.device), condition, guidance)
-        kept, next_kept = parts[time], 1.0 if next_time is None else parts[next_time]
         signal, noise = _split(prediction, noisy, kept, schedule.config.prediction_type)
         fresh = (1 - next_kept) / (1 - kept) * (1 - kept / next_kept) if sampler == "ddpm" else 0.0  # A variance.
         noisy = math.sqrt(next_kept) * signal + math.sqrt(max(1 - next_kept - fresh, 0.0)) * noise
