@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor, nn
@@ -20,7 +21,8 @@ from common.dl.litmodule.cond1d_target1d.base import (
     BaseCond1DTarget1DLitModule,
     BaseCond1DTarget1DLitModuleConfig,
 )
-from common.dl.litmodule.cond1d_target1d.plots import plot_signals
+from common.dl.litmodule.cond1d_target1d.calibration import central_interval, part_within
+from common.dl.litmodule.cond1d_target1d.plots import plot_reliability, plot_signals
 
 SCHEDULER = partial(ConstantLR, factor=1.0, total_iters=0)
 
@@ -119,16 +121,70 @@ def test_coverage_is_the_part_within_the_interval() -> None:
         assert module.coverage.compute().item() == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("num_samples", [2, 5, 8, 16, 64])
+def test_the_interval_of_calibrated_samples_covers_what_it_says_however_few_they_are(num_samples: int) -> None:
+    torch.manual_seed(0)
+    samples, target = torch.randn(num_samples, 40_000), torch.randn(40_000)
+    for level in (0.5, 0.8, 0.9):
+        assert part_within(samples, target, level).mean().item() == pytest.approx(level, abs=0.01)
+
+
+def test_too_wide_and_too_narrow_intervals_are_told_from_right_ones() -> None:
+    torch.manual_seed(0)
+    samples, target = torch.randn(16, 40_000), torch.randn(40_000)
+    assert part_within(1.25 * samples, target, 0.9).mean().item() > 0.94
+    assert part_within(0.8 * samples, target, 0.9).mean().item() < 0.85
+
+
+def test_a_target_counts_by_the_gaps_that_it_may_lie_in() -> None:
+    """Four samples leave five gaps of 0.2: at 0.9 the outer ones lie within by 0.15 of 0.2, at 0.5 by nothing."""
+    samples, target = torch.tensor([3.0, 1.0, 2.0, 4.0]).unsqueeze(1), torch.tensor([0.0, 1.5, 2.5, 9.0])
+    samples = samples.expand(4, 4)
+    torch.testing.assert_close(part_within(samples, target, 0.9), torch.tensor([0.75, 1.0, 1.0, 0.75]))
+    torch.testing.assert_close(part_within(samples, target, 0.5), torch.tensor([0.0, 0.75, 1.0, 0.0]))
+    tied = part_within(torch.tensor([1.0, 1.0, 1.0, 1.0]).unsqueeze(1), torch.tensor([1.0]), 0.5)
+    torch.testing.assert_close(tied, torch.tensor([0.5]))
+
+
+@pytest.mark.parametrize(("num_samples", "places", "probability"), [(16, (0, 15), 15 / 17), (64, (2, 61), 59 / 65)])
+def test_the_interval_that_is_drawn_has_the_probability_that_is_told(
+    num_samples: int, places: tuple[int, int], probability: float
+) -> None:
+    samples = torch.arange(float(num_samples)).flip(0).unsqueeze(1)
+    low, high, level = central_interval(samples, 0.9)
+    assert (low.item(), high.item()) == places
+    assert level == pytest.approx(probability)
+
+
+def test_a_plot_of_reliability_shows_each_interval_against_what_it_should_hold() -> None:
+    torch.manual_seed(0)
+    (axes,) = plot_reliability(torch.randn(30, 5000), 2 * torch.randn(5000)).axes
+    line = next(line for line in axes.lines if line.get_label() == "predicted intervals")
+    held = np.interp(0.5, line.get_xdata(), line.get_ydata())
+    assert held == pytest.approx(0.264, abs=0.03)  # Within 0.674 of a normal whose deviation is 2.
+
+
+def test_the_score_is_that_of_a_normal_distribution() -> None:
+    """Gneiting and Raftery 2007, equation 21: at the mean of N(0, 1) it is (√2 − 1) / √π."""
+    module = noisy(num_samples=400).eval()
+    condition = torch.zeros(20, 20, 1)
+    with torch.no_grad():
+        module._test(condition, module.network(condition), 0)
+    assert module.crps.compute().item() == pytest.approx((2**0.5 - 1) / torch.pi**0.5, abs=0.01)
+
+
 def test_pictures_are_drawn(tmp_path: Path) -> None:
     module = noisy(num_samples=4).eval()
-    (path,) = module.save_plots((torch.randn(9, 12, 1), torch.randn(9, 12, 1)), tmp_path)
-    assert path.stat().st_size > 10_000
+    paths = module.save_plots((torch.randn(9, 12, 1), torch.randn(9, 12, 1)), tmp_path)
+    assert [path.name for path in paths] == ["samples.png", "reliability.png"]
+    assert all(path.stat().st_size > 10_000 for path in paths)
+    assert len(noisy().eval().save_plots((torch.randn(9, 12, 1), torch.randn(9, 12, 1)), tmp_path)) == 1
 
 
 def test_a_picture_shows_condition_target_prediction_and_interval() -> None:
     torch.manual_seed(0)
     condition, target, samples = torch.randn(3, 10, 1), torch.randn(3, 10, 1), torch.randn(5, 3, 10, 1)
-    figure = plot_signals(condition, target, samples, (0.05, 0.95))
+    figure = plot_signals(condition, target, samples)
     shown = [axes for axes in figure.axes if axes.lines]
     assert len(shown) == 3
     lines = {line.get_label(): torch.tensor(line.get_ydata()) for line in shown[1].lines}

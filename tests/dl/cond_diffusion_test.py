@@ -1,5 +1,6 @@
 """The diffusion transformer, its samplers and guidance."""
 
+import itertools
 import sys
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import ConstantLR
 
 from common.dl.litmodule._nnmodule.cond_diffusion.dit1d1d import DiT1D1D, DiT1D1DConfig, DiTBlock, sinusoids
-from common.dl.litmodule._nnmodule.cond_diffusion.sampling import guided, make_scheduler, sample
+from common.dl.litmodule._nnmodule.cond_diffusion.sampling import guided, make_schedule, sample, sampling_times
 from common.dl.litmodule.cond1d_target1d.diffusion import DiffusionLitModule, DiffusionLitModuleConfig
 from common.errors import ConfigError
 
@@ -73,21 +74,79 @@ def test_sinusoids_are_cosines_and_sines_of_falling_frequency() -> None:
     torch.testing.assert_close(values, expected)
 
 
+class ExactDenoiser(nn.Module):
+    """The best prediction where each number is drawn from Gaussians of equal weight, worked out by Bayes' rule."""
+
+    def __init__(self, schedule: Any, means: list[float], deviation: float) -> None:
+        super().__init__()
+        self.schedule, self.means, self.variance = schedule, torch.tensor(means, dtype=torch.float64), deviation**2
+
+    def forward(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        kept = self.schedule.alphas_cumprod.double()[time].view(-1, 1, 1, 1)
+        distances = noisy.double().unsqueeze(-1) - kept.sqrt() * self.means
+        variance = kept * self.variance + 1 - kept
+        weights = (-(distances**2) / (2 * variance)).softmax(dim=-1)
+        signal = (weights * (self.means + kept.sqrt() * self.variance / variance * distances)).sum(dim=-1)
+        kept = kept.squeeze(-1)
+        noise = (noisy - kept.sqrt() * signal) / (1 - kept).sqrt()
+        is_velocity = self.schedule.config.prediction_type == "v_prediction"
+        return (kept.sqrt() * noise - (1 - kept).sqrt() * signal if is_velocity else noise).float()
+
+
+def drawn_exactly(
+    prediction: Any, sampler: Any, num_steps: int, means: list[float], deviation: float, num_train_steps: int = 1000
+) -> Tensor:
+    schedule = make_schedule(num_train_steps, prediction)
+    denoiser, generator = ExactDenoiser(schedule, means, deviation), torch.Generator().manual_seed(0)
+    return sample(denoiser, schedule, torch.zeros(4000, 1, 1), 1, num_steps, 1.0, sampler, generator).flatten()
+
+
+# Bounds of the deviation of N(1, 0.3²) after so many steps: one step gives its mean alone, many give all of it.
+DEVIATIONS = {1: (0.0, 0.001), 2: (0.07, 0.09), 5: (0.16, 0.2), 25: (0.24, 0.29), 334: (0.285, 0.31)}
+
+
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize(("num_steps", "bounds"), [*DEVIATIONS.items(), (501, (0.285, 0.31)), (1000, (0.285, 0.31))])
+def test_samples_of_a_known_gaussian_have_its_mean_and_deviation(
+    sampler: Any, num_steps: int, bounds: tuple[float, float]
+) -> None:
+    drawn = drawn_exactly("v_prediction", sampler, num_steps, [1.0], 0.3)
+    assert drawn.mean().item() == pytest.approx(1, abs=0.015)
+    assert bounds[0] <= drawn.std().item() <= bounds[1]
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize(("num_train_steps", "num_steps"), [(1000, 99), (1000, 334), (100, 67), (7, 7), (50, 49)])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_samplers_reach_the_data_that_a_perfect_network_knows(sampler: Any, prediction: Any) -> None:
-    """All data is one signal, so the best prediction is known in closed form, and each sample is that signal."""
-    signal = torch.sin(torch.arange(12.0)).view(1, 12, 1)
-    scheduler = make_scheduler(sampler, 100, prediction)
+def test_samples_of_two_known_gaussians_are_theirs_in_equal_parts(
+    prediction: Any, sampler: Any, num_train_steps: int, num_steps: int
+) -> None:
+    drawn = drawn_exactly(prediction, sampler, num_steps, [-1.0, 1.0], 0.1, num_train_steps)
+    assert (drawn > 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
+    few = num_steps < 40
+    assert drawn.abs().mean().item() == pytest.approx(1, abs=0.15 if few else 0.01)
+    assert few or 0.07 <= drawn.abs().std().item() <= 0.12
 
-    class Oracle(nn.Module):
-        def forward(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-            kept = scheduler.alphas_cumprod[time].view(-1, 1, 1)
-            noise = (noisy - kept.sqrt() * signal) / (1 - kept).sqrt()
-            return noise if prediction == "epsilon" else scheduler.get_velocity(signal.expand_as(noise), noise, time)
 
-    drawn = sample(Oracle(), scheduler, torch.zeros(4, 12, 1), 1, 50, 1.0, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(drawn, signal.expand(4, -1, -1), atol=0.05, rtol=0)
+@pytest.mark.parametrize(("num_train_steps", "num_steps"), [(1000, 25), (1000, 999), (1000, 501), (10, 3), (1, 1)])
+def test_sampling_begins_at_the_noisiest_step_and_goes_down_evenly(num_train_steps: int, num_steps: int) -> None:
+    times = sampling_times(make_schedule(num_train_steps, "v_prediction"), num_steps)
+    gaps = [before - after for before, after in itertools.pairwise([*times, -1])]
+    assert times[0] == num_train_steps - 1
+    assert len(times) == num_steps
+    assert max(gaps) - min(gaps) <= 1
+    assert min(gaps) >= 1
+
+
+@pytest.mark.parametrize(
+    ("prediction", "num_steps", "fewest"), [("v_prediction", 0, 1), ("v_prediction", 101, 1), ("epsilon", 1, 3)]
+)
+def test_numbers_of_steps_that_cannot_be_walked_are_refused_with_those_that_can(
+    prediction: Any, num_steps: int, fewest: int
+) -> None:
+    text = f"num_sampling_steps must be from {fewest} to 100 with num_train_steps=100 and prediction={prediction}; rec"
+    with pytest.raises(ConfigError, match=f"{text}eived {num_steps}"):
+        sampling_times(make_schedule(100, prediction), num_steps)
 
 
 def test_guidance_is_a_line_through_both_predictions() -> None:
@@ -158,9 +217,9 @@ def test_heads_must_share_the_width() -> None:
         DiT1D1DConfig(hidden_size=16, num_heads=3)
 
 
-def test_sampling_takes_no_more_steps_than_there_are() -> None:
-    with pytest.raises(ValueError, match=r"num_sampling_steps must be at most num_train_steps; received 200 and 100"):
-        DiffusionLitModuleConfig(num_sampling_steps=200, num_train_steps=100)
+def test_wrong_numbers_of_sampling_steps_are_refused_before_the_start() -> None:
+    with pytest.raises(ConfigError, match="received 200"):
+        litmodule(network(), num_sampling_steps=200)
 
 
 def test_without_diffusers_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,4 +227,4 @@ def test_without_diffusers_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[diffusion\]'"):
-        make_scheduler("ddim", 10, "epsilon")
+        make_schedule(10, "epsilon")

@@ -12,6 +12,7 @@ from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2BlocksConfig, Mam
 from common.dl.litmodule._nnmodule.ssd import chunked as ssd_module
 from common.dl.litmodule._nnmodule.ssd.chunked import ssd, ssd_step, ssd_torch
 from common.dl.litmodule._nnmodule.ssd.factored import ssd_factored
+from common.dl.litmodule._nnmodule.ssd.gated import GatedConvolution, GatedNorm, SplitLinear
 from common.dl.litmodule._nnmodule.ssd.masked import ssd_masked
 from common.utils.torch import import_torchvision
 
@@ -104,6 +105,84 @@ def test_one_step_equals_the_recurrence() -> None:
 def test_gradients_of_the_state_space_are_right(sizes: Any) -> None:
     inputs = [part.requires_grad_() for part in ssd_inputs(*sizes, torch.float64)]
     assert torch.autograd.gradcheck(lambda *parts: ssd(*parts, chunk_size=3), inputs)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("chunk_size", [1, 4])
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 4, 1, 1, 1, 1), (1, 4, 1, 3, 1, 2), (2, 4, 3, 1, 1, 1), (2, 1, 2, 3, 2, 4), (1, 8, 4, 2, 2, 3)],
+    ids=str,
+)
+def test_the_backward_pass_changes_nothing_that_it_is_given(sizes: Any, chunk_size: int) -> None:
+    """A residual connection shares its gradient with the state space."""
+    inputs = [part.requires_grad_() for part in ssd_inputs(*sizes)]
+    before = [part.detach().clone() for part in inputs]
+    outputs = ssd(*inputs, chunk_size=chunk_size)
+    gradients = [torch.randn_like(part) for part in outputs]
+    given = [part.clone() for part in gradients]
+    torch.autograd.grad(outputs, inputs, gradients)
+    assert all(torch.equal(now, then) for now, then in zip(gradients, given, strict=True))
+    assert all(torch.equal(now, then) for now, then in zip(inputs, before, strict=True))
+
+
+@pytest.mark.parametrize("num_groups", [1, 2])
+@pytest.mark.parametrize(("batch", "length", "width", "kernel_size"), [(1, 1, 2, 1), (2, 5, 4, 3), (1, 6, 2, 4)])
+def test_what_surrounds_the_state_space_changes_nothing_that_it_is_given(
+    batch: int, length: int, width: int, kernel_size: int, num_groups: int
+) -> None:
+    torch.manual_seed(0)
+    rows, gate, scales = (torch.randn(*size, width, requires_grad=True) for size in ((length,), (length,), ()))
+    window, channels, kernels, biases = (
+        torch.randn(size, requires_grad=True)
+        for size in ((batch, kernel_size - 1, width), (batch, length, width), (width, kernel_size), (width,))
+    )
+    matrix, halves = torch.randn(width, width, requires_grad=True), [width // 2, width - width // 2]
+    for function, inputs, others in (
+        (GatedNorm, [rows, gate, scales], [num_groups]),
+        (GatedConvolution, [window, channels, kernels, biases], [halves]),
+        (SplitLinear, [channels, matrix], [halves]),
+    ):
+        before = [part.detach().clone() for part in inputs]
+        outputs = function.apply(*inputs, *others)
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        gradients = [torch.randn_like(part) for part in outputs]
+        given = [part.clone() for part in gradients]
+        torch.autograd.grad(outputs, inputs, gradients)
+        assert all(torch.equal(now, then) for now, then in zip(gradients, given, strict=True))
+        assert all(torch.equal(now, then) for now, then in zip(inputs, before, strict=True))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_what_is_no_number_spoils_its_sequence_from_there_on_and_nothing_else(value: float, num_layers: int) -> None:
+    model = network(num_layers=num_layers, chunk_size=4)
+    x = torch.randn(3, 11, 3)
+    expected = model(x)
+    x[1, 6:, 0] = value
+    x = x.requires_grad_()
+    y, cache = model.prefill(x, model.make_cache(3))
+    assert torch.equal(y[[0, 2]], expected[[0, 2]])
+    torch.testing.assert_close(y[1, :6], expected[1, :6])
+    assert y[1, 6:].isnan().all()
+    assert model.step(torch.randn(3, 3), cache)[0].isnan().all(dim=1).tolist() == [False, True, False]
+    y[:, :6].sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_state_space_without_steps_leaves_the_state() -> None:
+    x, *others, state = ssd_inputs(2, 0, 2, 3, 1, 4)
+    y, after = ssd(x, *others, state, chunk_size=8)
+    assert y.shape == x.shape
+    assert torch.equal(after, state)
+
+
+@pytest.mark.parametrize(("batch", "length"), [(0, 5), (3, 0)])
+def test_no_sequences_and_no_steps_are_refused(batch: int, length: int) -> None:
+    with pytest.raises(ValueError, match=rf"received {batch} of length {length}\."):
+        network()(torch.zeros(batch, length, 3))
 
 
 @pytest.mark.parametrize(

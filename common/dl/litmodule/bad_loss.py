@@ -43,7 +43,8 @@ def _describe(trainer: Trainer, loss: float, batch_idx: int) -> str:
     indices = [] if sampler is None else sampler.indices_of(batch_idx)
     shown = ", ".join(map(str, indices[:NUM_SHOWN_INDICES])) + (", …" if len(indices) > NUM_SHOWN_INDICES else "")
     samples = f", samples {shown}" if indices else ""
-    rates = ", ".join(f"{group['lr']:.6g}" for optimizer in trainer.optimizers for group in optimizer.param_groups)
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    rates = ", ".join(dict.fromkeys(f"{group['lr']:.6g}" for group in groups))
     return (
         f"The loss is {loss} at step {trainer.global_step} (epoch {trainer.current_epoch}, batch {batch_idx}"
         f"{samples}; learning rate {rates})."

@@ -19,6 +19,7 @@ from torchmetrics import Metric
 from common.dl.config import OnBadLoss
 from common.dl.datamodule.base import sampler_of
 from common.dl.litmodule.bad_loss import refuse_bad_loss
+from common.dl.litmodule.parameter_groups import decayed_and_not, weight_decay_of
 from common.dl.outputs.wandb_logger import SteadyWandbLogger, wandb_logger
 from common.dl.ranks import mean_over_ranks
 from common.errors import ContractError
@@ -36,10 +37,13 @@ class BaseLitModuleConfig:
     Attributes:
         wandb_train_log_interval: Training steps between two tables of samples sent to W&B.
         wandb_num_samples: Samples per table; 0 sends none.
+        decay_vectors: Whether the optimiser's weight decay also pulls at biases, norms and other vectors, and at what a
+            network marks with `_no_weight_decay`, as mamba-ssm does.
     """
 
     wandb_train_log_interval: Annotated[int, ge(1)] = 500
     wandb_num_samples: Annotated[int, ge(0)] = 3
+    decay_vectors: bool = False
 
 
 class BaseLitModule(LightningModule, ABC):
@@ -151,7 +155,9 @@ class BaseLitModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Builds the optimiser, and the scheduler, stepped once per optimiser step."""
-        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        is_split = not self.config.decay_vectors and weight_decay_of(self.optimizer) != 0
+        optimizer = self.optimizer(decayed_and_not(parameters) if is_split else parameters)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"},

@@ -111,6 +111,11 @@ class MixerCache(NamedTuple):
     window: Tensor
     state: Tensor
 
+    def spoilt(self, which: Tensor) -> "MixerCache":
+        """Returns a memory that is NaN for some of B sequences."""
+        window = self.window.masked_fill(which[:, None, None], torch.nan)
+        return MixerCache(window, self.state.masked_fill(which[:, None, None, None], torch.nan))
+
 
 class Mamba2(SequenceModel):
     """Linear layer, blocks, normalisation, linear layer: B×L×I to B×L×O, causal.
@@ -136,12 +141,18 @@ class Mamba2(SequenceModel):
         return [MixerCache(window, state)] * config.num_layers
 
     def prefill(self, x: Tensor, cache: list[MixerCache]) -> tuple[Tensor, list[MixerCache]]:
-        """Processes several steps at once; see `SequenceModel`."""
-        x, new_cache = self.embedding(x), []
+        """Processes several steps at once; see `SequenceModel`.
+
+        NaN and infinite inputs, such as a padding's, spoil the steps from there on, as they do one step at a time. They
+        are kept out of the products of a chunk's steps, where 0 times NaN would spoil the steps before.
+        """
+        is_spoilt = x.isfinite().all(dim=-1).logical_not().cumsum(dim=1) > 0
+        x, new_cache = self.embedding(x.masked_fill(is_spoilt.unsqueeze(-1), 0)), []
         for block, remembered in zip(self.blocks, cache, strict=True):
             x, remembered = block(x, remembered)
-            new_cache.append(remembered)
-        return self.head(self.norm(x)), new_cache
+            new_cache.append(remembered.spoilt(is_spoilt[:, -1]))
+        y: Tensor = self.head(self.norm(x))
+        return y.masked_fill(is_spoilt.unsqueeze(-1), torch.nan), new_cache
 
     def step(self, x: Tensor, cache: list[MixerCache]) -> tuple[Tensor, list[MixerCache]]:
         """Processes one step; see `SequenceModel`."""

@@ -27,7 +27,11 @@ class SequenceModel(nn.Module, ABC):
 
         Args:
             x: The inputs.
+
+        Raises:
+            ValueError: there is no sequence, or no step.
         """
+        refuse_empty(x)
         return self.prefill(x, self.make_cache(len(x)))[0]
 
     @abstractmethod
@@ -57,3 +61,16 @@ class SequenceModel(nn.Module, ABC):
         Returns:
             The outputs, B×O, and what is remembered now.
         """
+
+
+def refuse_empty(sequences: Tensor) -> None:
+    """Refuses B×L×… of which nothing can be learned, before some of torch's layers do so in other words, and some not.
+
+    Raises:
+        ValueError: there is no sequence, or no step.
+    """
+    if not len(sequences) or not sequences.shape[1]:
+        raise ValueError(
+            "A network of sequences needs at least one sequence of at least one step; received "
+            f"{len(sequences)} of length {sequences.shape[1]}."
+        )

@@ -17,16 +17,17 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
-from torchmetrics.regression import NormalizedRootMeanSquaredError
+from torchmetrics.regression import ContinuousRankedProbabilityScore, NormalizedRootMeanSquaredError
 
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
 from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
-from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_signals
+from common.dl.litmodule.cond1d_target1d.calibration import part_within
+from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_reliability, plot_signals
 from common.run.plots import save_figure
 from common.utils.beartype import ge, lt, shape_checked
 
-INTERVAL = (0.05, 0.95)
-"""The quantiles between which a sampled prediction's interval lies: 90 % of the samples."""
+COVERED = 0.9
+"""The part of the targets that `coverage` should find within a sampled prediction's interval."""
 
 NUM_PLOTTED_SIGNALS = 6
 
@@ -38,8 +39,9 @@ class BaseCond1DTarget1DLitModuleConfig(BaseLitModuleConfig):
     Attributes:
         average_decay: Decay of the exponential moving average of the network's parameters, per training batch. The
             average is what is validated, tested and used for predictions; 0 switches it off.
-        num_samples: Targets that are drawn for each condition when testing. Their mean is the prediction; from 2 on,
-            the part of the targets that lies within the samples' 90 % interval is logged as `coverage`.
+        num_samples: Targets that are drawn for each condition when testing. Their mean is the prediction. From 2 on,
+            the part of the targets that lies within the samples' 90 % interval is logged as `coverage`, and the
+            continuous ranked probability score, in the target's unit, as `crps`.
     """
 
     average_decay: Annotated[float, ge(0), lt(1)] = 0.995
@@ -66,6 +68,7 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         self.average = ExponentialAverage(nnmodule, config.average_decay) if config.average_decay else None
         self.nrmse = NormalizedRootMeanSquaredError(normalization="std")
         self.coverage = MeanMetric()
+        self.crps = ContinuousRankedProbabilityScore()
 
     @abstractmethod
     def compute_loss(
@@ -139,14 +142,19 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         import wandb
 
         condition, target, prediction = value.unsqueeze(1).unsqueeze(-1)
-        return wandb.Image(draw_pixels(plot_signals(condition, target, prediction.unsqueeze(0), INTERVAL)))
+        return wandb.Image(draw_pixels(plot_signals(condition, target, prediction.unsqueeze(0))))
 
     def save_plots(self, batch: Any, folder: Path) -> list[Path]:
-        """Draws conditions, targets and predictions."""
-        condition, target = (tensor[:NUM_PLOTTED_SIGNALS] for tensor in batch)
-        figure = plot_signals(condition.cpu(), target.cpu(), self.predict(condition).cpu(), INTERVAL)
-        save_figure(figure, folder / "samples.png")
-        return [folder / "samples.png"]
+        """Draws conditions, targets and predictions, and how far intervals of several samples can be relied on."""
+        condition, target = batch
+        samples = self.predict(condition)
+        shown = slice(NUM_PLOTTED_SIGNALS)
+        figures = {"samples": plot_signals(condition[shown].cpu(), target[shown].cpu(), samples[:, shown].cpu())}
+        if len(samples) > 1:
+            figures["reliability"] = plot_reliability(samples.cpu(), target.cpu())
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png")
+        return [folder / f"{name}.png" for name in figures]
 
     def _generator(self, seed: int) -> Generator:
         return Generator(self.device).manual_seed(seed)
@@ -156,9 +164,9 @@ class BaseCond1DTarget1DLitModule(BaseLitModule):
         self.nrmse.update(samples.mean(dim=0).flatten(), target.flatten())
         if len(samples) == 1:
             return {"nrmse": self.nrmse}
-        low, high = samples.quantile(torch.tensor(INTERVAL, device=samples.device), dim=0)
-        self.coverage.update(((low <= target) & (target <= high)).float())
-        return {"nrmse": self.nrmse, "coverage": self.coverage}
+        self.coverage.update(part_within(samples, target, COVERED))
+        self.crps.update(samples.flatten(1).T, target.flatten())
+        return {"nrmse": self.nrmse, "coverage": self.coverage, "crps": self.crps}
 
     def _keep_signals(self, condition: Tensor, target: Tensor) -> None:
         """Keeps the first numbers per step of condition, target and prediction for W&B."""

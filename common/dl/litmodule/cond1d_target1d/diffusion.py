@@ -10,7 +10,13 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from common.dl.litmodule._nnmodule.cond_diffusion.sampling import Prediction, Sampler, make_scheduler, sample
+from common.dl.litmodule._nnmodule.cond_diffusion.sampling import (
+    Prediction,
+    Sampler,
+    make_schedule,
+    sample,
+    sampling_times,
+)
 from common.dl.litmodule.cond1d_target1d.base import BaseCond1DTarget1DLitModule, BaseCond1DTarget1DLitModuleConfig
 from common.utils.beartype import ge, le
 
@@ -24,7 +30,8 @@ class DiffusionLitModuleConfig(BaseCond1DTarget1DLitModuleConfig):
         sampler: `ddpm` or `ddim`.
         prediction: What the network predicts: the noise (`epsilon`), or the velocity (`v_prediction`).
         num_train_steps: Steps from data to noise.
-        num_sampling_steps: Steps from noise to data; at most `num_train_steps`.
+        num_sampling_steps: Steps from noise to data; at most `num_train_steps`, and with `epsilon` not a few: the
+            error names how many there must be.
         guidance: Weight of the condition when sampling: 1 as it was fitted, more to follow it more closely, 0 not at
             all.
         condition_dropout: Part of the training samples that do not see their condition, which guidance needs.
@@ -37,18 +44,6 @@ class DiffusionLitModuleConfig(BaseCond1DTarget1DLitModuleConfig):
     num_sampling_steps: Annotated[int, ge(1)] = 50
     guidance: Annotated[float, ge(0)] = 1.0
     condition_dropout: Annotated[float, ge(0), le(1)] = 0.1
-
-    def __post_init__(self) -> None:
-        """Checks the numbers of steps together.
-
-        Raises:
-            ValueError: sampling takes more steps than there are.
-        """
-        if self.num_sampling_steps > self.num_train_steps:
-            raise ValueError(
-                f"num_sampling_steps must be at most num_train_steps; received {self.num_sampling_steps} and "
-                f"{self.num_train_steps}."
-            )
 
 
 class DiffusionLitModule(BaseCond1DTarget1DLitModule):
@@ -64,7 +59,8 @@ class DiffusionLitModule(BaseCond1DTarget1DLitModule):
         scheduler: partial[LRScheduler],
     ) -> None:
         super().__init__(config, nnmodule, optimizer, scheduler)
-        self.diffusion = make_scheduler(config.sampler, config.num_train_steps, config.prediction)
+        self.schedule = make_schedule(config.num_train_steps, config.prediction)
+        sampling_times(self.schedule, config.num_sampling_steps)  # Refuses numbers that do not fit, before the start.
 
     def compute_loss(
         self, network: nn.Module, condition: Tensor, target: Tensor, generator: Generator | None
@@ -74,8 +70,8 @@ class DiffusionLitModule(BaseCond1DTarget1DLitModule):
         time = torch.randint(self.config.num_train_steps, (size,), device=device, generator=generator)
         noise = torch.empty_like(target).normal_(generator=generator)
         is_conditioned = torch.rand(size, device=device, generator=generator) >= self.config.condition_dropout
-        noisy = self.diffusion.add_noise(target, noise, time)
-        wanted = noise if self.config.prediction == "epsilon" else self.diffusion.get_velocity(target, noise, time)
+        noisy = self.schedule.add_noise(target, noise, time)
+        wanted = noise if self.config.prediction == "epsilon" else self.schedule.get_velocity(target, noise, time)
         return functional.mse_loss(network(noisy, time, condition, is_conditioned), wanted)
 
     def draw(self, network: nn.Module, condition: Tensor, generator: Generator) -> Tensor:
@@ -83,10 +79,11 @@ class DiffusionLitModule(BaseCond1DTarget1DLitModule):
         config = self.config
         return sample(
             network,
-            self.diffusion,
+            self.schedule,
             condition,
             config.target_size,
             config.num_sampling_steps,
             config.guidance,
+            config.sampler,
             generator,
         )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from common.dl.litmodule.cond1d_target1d.calibration import central_interval, part_within
 from common.utils.beartype import shape_checked
 
 if TYPE_CHECKING:
@@ -23,15 +24,13 @@ def plot_signals(
     condition: Float[Tensor, "B L C"],
     target: Float[Tensor, "B L T"],
     samples: Float[Tensor, "S B L T"],
-    interval: tuple[float, float],
 ) -> "matplotlib.figure.Figure":
-    """Draws each condition with its target and what was predicted: the samples' mean, and their interval.
+    """Draws each condition with its target and what was predicted: the samples' mean, and an interval of several.
 
     Args:
         condition: The conditioning signals.
         target: What was to be predicted.
         samples: What was predicted.
-        interval: The quantiles between which a band is drawn, if there are several samples.
     """
     from matplotlib.figure import Figure
 
@@ -47,10 +46,31 @@ def plot_signals(
         drawn = samples[:, index, :, 0]
         axes.plot(drawn.mean(dim=0).numpy(), color="#c0392b", linewidth=1.2, label="prediction")
         if len(drawn) > 1:
-            low, high = drawn.quantile(torch.tensor(interval), dim=0)
-            steps = range(drawn.shape[1])
-            axes.fill_between(steps, low.numpy(), high.numpy(), color="#c0392b", alpha=0.25, linewidth=0)
+            low, high, level = central_interval(drawn, 0.9)
+            band = {"color": "#c0392b", "alpha": 0.25, "linewidth": 0, "label": f"{100 * level:.0f} % interval"}
+            axes.fill_between(range(drawn.shape[1]), low.numpy(), high.numpy(), **band)
     grid[0].legend(loc="upper right", fontsize=8)
+    return figure
+
+
+@shape_checked
+def plot_reliability(samples: Float[Tensor, "S ..."], target: Float[Tensor, "..."]) -> "matplotlib.figure.Figure":
+    """Draws which part of the targets each of the samples' central intervals holds, against what it should hold.
+
+    Args:
+        samples: What was predicted.
+        target: What came true.
+    """
+    from matplotlib.figure import Figure
+
+    levels = torch.linspace(0.05, 0.95, 19).tolist()
+    held = [part_within(samples, target, level).mean().item() for level in levels]
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#bdc3c7", linewidth=1, label="calibrated")
+    axes.plot(levels, held, color="#c0392b", marker="o", markersize=3, linewidth=1.2, label="predicted intervals")
+    axes.set(xlabel="probability of the interval", ylabel="part of the targets within", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="upper left", fontsize=8)
     return figure
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from common.dl.litmodule._nnmodule.sequence import Cache, SequenceModel
+from common.dl.litmodule._nnmodule.sequence import Cache, SequenceModel, refuse_empty
 from common.utils.beartype import ge, shape_checked
 
 
@@ -130,6 +130,7 @@ class BaseCAM(nn.Module, ABC):
         return torch.stack(steps, dim=1)
 
     def _check(self, condition: Tensor, target: Tensor | None = None) -> None:
+        refuse_empty(condition)
         for name, value in (("condition", condition), ("target", target)):
             size = getattr(self.config, f"{name}_size")
             if value is not None and value.shape[2] != size:

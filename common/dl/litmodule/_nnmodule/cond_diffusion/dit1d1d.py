@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.dl.litmodule._nnmodule.sequence import refuse_empty
 from common.utils.beartype import ge, shape_checked
 
 NUM_TIME_FEATURES = 128
@@ -119,6 +120,7 @@ class DiT1D1D(nn.Module):
         return patches
 
     def _check(self, noisy: Tensor, condition: Tensor) -> None:
+        refuse_empty(condition)
         for name, value in (("condition", condition), ("target", noisy)):
             size = getattr(self.config, f"{name}_size")
             if value.shape[2] != size:

@@ -87,6 +87,8 @@ def ssd_torch(
     x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, state: Tensor, chunk_size: int
 ) -> tuple[Tensor, Tensor]:
     """Runs the state space over whole sequences in torch; see `ssd`. Computes in the dtype of `state`."""
+    if not x.numel():
+        return torch.empty_like(x), state.clone()
     length, dtype, chunk_size = x.shape[1], x.dtype, min(chunk_size, x.shape[1])
     x, dt, b, c = (_chunked(part.to(state.dtype), chunk_size) for part in (x, dt, b, c))
     reach = (dt * a).cumsum(dim=2)

@@ -128,7 +128,7 @@ class FactoredChunks(torch.autograd.Function):
             after = torch.baddbmm(before, b_chunk.mT, entered).view_as(states[rows, chunk])
             torch.mul(after.mul_(half_gaps[rows, chunk + 1]), half_gaps[rows, chunk + 1], out=states[rows, chunk + 1])
         ctx.save_for_backward(x, inwards, outwards, half_gaps, b, c, d, states, y)
-        return y, states[:, -1].permute(0, 2, 3, 1).contiguous()
+        return y, states[:, -1].permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
 
     @staticmethod
     @once_differentiable
@@ -138,7 +138,8 @@ class FactoredChunks(torch.autograd.Function):
         grad_x, grad_b, grad_c = (torch.empty_like(part, memory_format=torch.contiguous_format) for part in (x, b, c))
         grad_inwards, grad_outwards = (torch.empty_like(part.squeeze(-1)) for part in (inwards, outwards))
         grad_gaps, grad_d = torch.empty_like(half_gaps[:, :, 0, :, 0]), torch.zeros_like(d)
-        grad_states = grad_last.permute(0, 3, 1, 2).contiguous()
+        # A copy, for it is changed below; `contiguous()` returns what is given where that is contiguous already.
+        grad_states = grad_last.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
         for rows, chunk in reversed(_turns(x)):
             x_chunk, b_chunk, c_chunk, before, grad = (part[rows, chunk] for part in (x, b, c, states, grad_y))
             before = before.flatten(2)

@@ -68,7 +68,7 @@ class GatedConvolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         """Returns the gradients of the steps before, the inputs, the kernels and the biases."""
         seen, weight, y = ctx.saved_tensors
         (num_channels, kernel_size), length = weight.shape, y.shape[1]
@@ -83,8 +83,8 @@ class GatedConvolution(torch.autograd.Function):
                 at_offset = seen[:, block.start + offset : block.stop + offset]
                 grad_weight[:, offset] += (grad_y * at_offset).sum(dim=(0, 1))
         grad_channels = _convolve(padded, weight.flip(1), None)
-        grad_window = None
-        if ctx.needs_input_grad[0]:
+        grad_window = padded[:, :0]
+        if ctx.needs_input_grad[0] and kernel_size > 1:
             first = functional.pad(padded[:, : kernel_size - 1], (0, 0, kernel_size - 1, 0))
             grad_window = _convolve(first, weight.flip(1), None)
         return grad_window, grad_channels, grad_weight, padded.flatten(0, 1).sum(dim=0), None

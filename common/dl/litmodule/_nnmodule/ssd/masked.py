@@ -161,7 +161,9 @@ class ChunkOutputs(torch.autograd.Function):
             scores = (c[block] @ b[block].transpose(2, 3)).tril_()
             decay = _decay(reach[block], entry[block])
             weights = _weights(decay, scores, d)
-            by_head, grad_y = (part[block].transpose(1, 2).contiguous() for part in (x, grad))  # H Q P
+            by_head = x[block].transpose(1, 2).contiguous()  # H Q P
+            # A copy, for it is changed below; `contiguous()` returns what is given where that is contiguous already.
+            grad_y = grad[block].transpose(1, 2).clone(memory_format=torch.contiguous_format)
             grad_weights = grad_y @ by_head.transpose(2, 3)
             skipped = grad_weights.diagonal(dim1=2, dim2=3).clone()
             grad_d += skipped.sum(dim=(0, 2))
