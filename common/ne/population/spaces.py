@@ -88,9 +88,9 @@ class Spaces:
         actions = np.where(is_bounded, mapped, np.clip(outputs, self.action_low, self.action_high))
         if np.issubdtype(self.action_dtype, np.integer):
             whole = np.iinfo(self.action_dtype)
-            return np.rint(np.clip(np.nan_to_num(actions), max(whole.min, -MOST), min(whole.max, MOST)))
+            return np.asarray(np.rint(np.clip(np.nan_to_num(actions), max(whole.min, -MOST), min(whole.max, MOST))))
         limits = np.finfo(self.action_dtype)
-        return np.clip(actions, limits.min, limits.max)
+        return np.asarray(np.clip(actions, limits.min, limits.max))
 
 
 def spaces_of(name: str, observation_space: Any, action_space: Any) -> Spaces:
