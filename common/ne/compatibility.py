@@ -45,7 +45,8 @@ def check_fit(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
         algorithm.start(actors, seed)
     except ConfigError as error:
         return [Problem("algorithm", str(error))]
-    return _check_file(Evolution(algorithm, evaluator, actors, config.config, Ranks()), config.config.ckpt_path)
+    evolution = Evolution(algorithm, evaluator, actors, instantiate(config.config), Ranks())
+    return _check_file(evolution, config.config.ckpt_path)
 
 
 def check_start(evolution: Evolution, state: Mapping[str, Any], source: str) -> None:

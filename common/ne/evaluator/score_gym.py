@@ -129,7 +129,8 @@ class ScoreGym(BaseEvaluator):
         """
         import gymnasium
 
-        config = ScoreGymConfig(**cast(dict[str, Any], OmegaConf.to_container(node.config, resolve=True)))
+        values = cast(dict[str, Any], OmegaConf.to_container(node.config, resolve=True))
+        config = ScoreGymConfig(**{key: value for key, value in values.items() if not key.startswith("_")})
         environment = cls(config)._make()
         if environment.spec is not None and environment.spec.max_episode_steps is None:
             log.warning(
