@@ -122,6 +122,7 @@ class Evolution:
             "networks": f"{type(self.actors.networks).__name__}{self.actors.networks.layout}",
             "observations": self.actors.config.observations,
             "actions": self.actors.spaces.kind,
+            "individuals": str(self.actors.size),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

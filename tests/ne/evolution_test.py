@@ -261,7 +261,7 @@ def test_a_signal_is_heard_within_a_generation_which_is_played_again(
         ({"kind": "recurrent"}, "networks RecurrentNetworks[6, 4] there"),
         ({"algorithm": "snes"}, "algorithm SNES there, SimpleGA here"),
         ({"observations": "standardized"}, "observations standardized there, raw here"),
-        ({"size": 9}, "population/arrays/parameters 9 × 67 there, 6 × 67 here"),
+        ({"size": 9}, "individuals 9 there, 6 here"),
         ({"environment": "Odd-v0"}, "population/mean 2 there, 3 here"),
         ({"environment": "Toy-bounded-v0"}, "actions box there, discrete here"),
     ],
