@@ -175,7 +175,11 @@ EVOLVING: Axes = {
         "Pendulum-v1": ["evaluator.config.environment=Pendulum-v1"],
         "Acrobot-v1": ["evaluator.config.environment=Acrobot-v1"],
         "MountainCarContinuous-v0": ["evaluator.config.environment=MountainCarContinuous-v0"],
+        "FrozenLake-v1": ["evaluator.config.environment=FrozenLake-v1"],
+        "Blackjack-v1": ["evaluator.config.environment=Blackjack-v1", "evaluator.config.kwargs={natural:true}"],
     },
+    "longest episode": {"the environment's": [], "20 steps": ["evaluator.config.max_steps=20"]},
+    "wrappers": {"none": [], "time": ["evaluator.config.wrappers=[{name:TimeAwareObservation}]"]},
     "observations": {
         "raw": [],
         "scaled": ["population.config.observations=scaled"],

@@ -5,8 +5,8 @@ Axes: p individuals; e episodes of each; c candidates for the champion.
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.algorithm.shaping import without_nan
 from common.ne.champion import Champion, candidates_of, champion_from, crowned
 from common.ne.config import NeuroevolutionSubtaskConfig
-from common.ne.evaluator.base import BaseEvaluator, Episodes, joined_episodes
+from common.ne.evaluator.base import BaseEvaluator, Cancelled, Episodes, joined_episodes, never
 from common.ne.outputs.records import fitness_metrics
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import Arrays, taken
@@ -52,11 +52,19 @@ class Evolution:
         self.num_steps = 0
         self.champion: Champion | None = None
         self.timings: dict[str, float] = {}
+        self.is_cancelled: Callable[[], bool] = never
         algorithm.start(actors, config.seed)
 
-    def advance(self) -> dict[str, float]:
-        """Evolves one generation; returns its row of metrics. `timings` then holds what took how long."""
-        self.timings = {}
+    def advance(self, is_cancelled: Callable[[], bool] = never) -> dict[str, float]:
+        """Evolves one generation; returns its row of metrics. `timings` then holds what took how long.
+
+        Args:
+            is_cancelled: Whether to leave within the generation.
+
+        Raises:
+            Cancelled: it said so, on any rank; this object is then of no use until it is given a state.
+        """
+        self.timings, self.is_cancelled = {}, is_cancelled
         with self._timed("ask"):
             self.algorithm.ask(self.generation)
         with self._timed("evaluate"):
@@ -66,7 +74,7 @@ class Evolution:
             metrics = {**fitness_metrics(fitness), **self._prefixed("population", self.actors.metrics())}
             challengers = self._challengers(fitness)
             if self.actors.has_statistics:
-                self.actors.take_up(episodes.lengths, episodes.sums, episodes.squares)
+                self.actors.take_up(episodes.lengths - episodes.num_unusable, episodes.sums, episodes.squares)
             self.algorithm.tell(fitness)
             metrics |= self._prefixed("algorithm", self.algorithm.metrics())
         with self._timed("validate"):
@@ -80,20 +88,41 @@ class Evolution:
         self.generation += 1
         return {**metrics, "steps/generation": steps, "steps/total": self.num_steps}
 
-    def judge(self, purpose: Purpose, num_episodes: int) -> np.ndarray:
-        """Returns the champion's total rewards in episodes that nobody has played."""
+    def judge(self, purpose: Purpose, num_episodes: int, is_cancelled: Callable[[], bool] = never) -> np.ndarray:
+        """Returns the champion's total rewards in episodes that nobody has played.
+
+        Args:
+            purpose: What the episodes are for.
+            num_episodes: How many.
+            is_cancelled: Whether to leave.
+
+        Raises:
+            Cancelled: it said so, on any rank.
+        """
         assert self.champion is not None
+        self.is_cancelled = is_cancelled
         seeds = episode_seeds(self.config.seed, 0, purpose, 1, num_episodes, is_shared=True)
         return self._play(self.champion.arrays, seeds).rewards
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that the next generation depends on, as tensors and plain values."""
         return {
+            "kind": self.kind(),
             "generation": self.generation,
             "num_steps": self.num_steps,
             "algorithm": self.algorithm.state_dict(),
             "population": self.actors.state_dict(),
             "champion": None if self.champion is None else self.champion.state_dict(),
+        }
+
+    def kind(self) -> dict[str, str]:
+        """Returns what numbers in a state mean, beside their shapes: a state of another kind is no start for this."""
+        return {
+            "algorithm": type(self.algorithm).__name__,
+            "networks": f"{type(self.actors.networks).__name__}{self.actors.networks.layout}",
+            "observations": self.actors.config.observations,
+            "actions": self.actors.spaces.kind,
+            "individuals": str(self.actors.size),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -117,13 +146,22 @@ class Evolution:
         episodes = self._play(self.actors.arrays, seeds)
         if self.actors.networks.carries_memory:
             self.actors.networks.carry(self.actors.arrays, episodes.memory[:: config.num_episodes])
+        num_unusable = int(episodes.num_unusable.sum())
+        if num_unusable:
+            log.warning(
+                "Generation %d: %d of %d observations held inf or NaN. Statistics leave them out, and networks are "
+                "shown 0 in the place of such a number.",
+                self.generation,
+                num_unusable,
+                int(episodes.lengths.sum()),
+            )
         return episodes
 
     def _challengers(self, fitness: np.ndarray) -> Arrays:
         """Returns copies of the fittest."""
         valid, num_nan = without_nan(fitness)
         if num_nan:
-            log.warning("Generation %d: the fitness of %d individuals is NaN.", self.generation, num_nan)
+            log.warning("Generation %d: the fitness of %d individuals is no finite number.", self.generation, num_nan)
         order = np.argsort(-valid, kind="stable")
         return taken(self.actors.arrays, order[: self.config.num_challengers])
 
@@ -141,8 +179,16 @@ class Evolution:
         """Plays the episodes of individuals, p × e, each rank its share of them; returns all."""
         individuals = np.repeat(np.arange(len(seeds)), seeds.shape[1])
         share = self.ranks.share(seeds.size)
-        own = self.evaluator.play(self.actors, arrays, individuals[share], seeds.reshape(-1)[share])
-        return joined_episodes(self.ranks.gather(own))
+        own: Episodes | None = None
+        with suppress(Cancelled):
+            seeds_of_share = seeds.reshape(-1)[share]
+            own = self.evaluator.play(self.actors, arrays, individuals[share], seeds_of_share, self.is_cancelled)
+        parts = [part for part in self.ranks.gather(own) if part is not None]
+        if len(parts) < self.ranks.num_ranks:
+            raise Cancelled
+        episodes = joined_episodes(parts)
+        episodes.rewards[~np.isfinite(episodes.rewards)] = np.nan  # An infinite reward would be champion for good.
+        return episodes
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

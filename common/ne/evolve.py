@@ -1,5 +1,6 @@
 """The one evolution loop that every neuroevolution project shares."""
 
+import copy
 import logging
 import time
 from functools import partial
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from common.config import CONTINUE
-from common.errors import RunStoppedError
+from common.errors import RunError, RunStoppedError
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.checkpointer import Checkpointer
+from common.ne.compatibility import check_start
 from common.ne.config import NeuroevolutionSubtaskConfig
-from common.ne.evaluator.base import BaseEvaluator
+from common.ne.evaluator.base import BaseEvaluator, Cancelled
 from common.ne.evolution import Evolution
 from common.ne.outputs.finish import finish
 from common.ne.outputs.progress import ProgressBar
@@ -82,7 +84,13 @@ class Loop:
         bar = ProgressBar(self.config, self.evolution.generation, is_first=self.ranks.is_first)
         try:
             while not self._is_spent():
-                metrics = self.evolution.advance()
+                before = copy.deepcopy(self.evolution.state_dict()) if self.evolution.evaluator.can_be_cancelled else {}
+                try:
+                    metrics = self.evolution.advance(self._is_over)
+                except Cancelled:
+                    self.evolution.load_state_dict(before)
+                    self._leave_within_generation()
+                    break
                 self.elapsed_s = time.monotonic() - self.started_s
                 if self.records is not None:
                     self.records.append(self.evolution.generation - 1, metrics, self.evolution.timings)
@@ -102,6 +110,38 @@ class Loop:
         is_late = config.num_minutes is not None and self.elapsed_s >= 60 * config.num_minutes
         return bool(self.ranks.gather(is_late)[0])
 
+    def _is_over(self) -> bool:
+        """Returns whether to leave within a generation: a signal came, or there is no time left."""
+        is_late = (
+            self.config.num_minutes is not None and time.monotonic() - self.started_s >= 60 * self.config.num_minutes
+        )
+        return is_late or stop.is_stop_requested()
+
+    def _leave_within_generation(self) -> None:
+        """Saves what was before the generation, which is played again if a signal asked to leave it.
+
+        Raises:
+            RunStoppedError: a signal did.
+            RunError: the time was over before there was a champion.
+        """
+        generation, self.elapsed_s = self.evolution.generation, time.monotonic() - self.started_s
+        if any(self.ranks.gather(stop.is_stop_requested())):
+            self._save()
+            raise RunStoppedError(
+                f"Stopped by {stop.name_of_stop()} within generation {generation}, saved as it was before. "
+                f"The same command{self._advice()} continues, and plays it again."
+            )
+        if self.evolution.champion is None:
+            raise RunError(
+                f"config.num_minutes={self.config.num_minutes} were over before the first generation was. Give more, "
+                "or make a generation shorter: population.config.size, evaluator.config.num_episodes, "
+                "evaluator.config.max_steps."
+            )
+        log.info("config.num_minutes were over within generation %d, which does not count.", generation)
+
+    def _advice(self) -> str:
+        return "" if self.config.ckpt_path == CONTINUE else " without config.ckpt_path"
+
     def _save_or_stop(self) -> None:
         """Saves if it is time, and leaves if any rank was asked to."""
         flags = self.ranks.gather((self.checkpointer.is_due(self.evolution.generation), stop.is_stop_requested()))
@@ -109,10 +149,9 @@ class Loop:
         if flags[0][0] or is_stopping:
             self._save()
         if is_stopping:
-            advice = "" if self.config.ckpt_path == CONTINUE else " without config.ckpt_path"
             raise RunStoppedError(
                 f"Stopped by {stop.name_of_stop()} after generation {self.evolution.generation - 1}, saved. "
-                f"The same command{advice} continues."
+                f"The same command{self._advice()} continues."
             )
 
     def _save(self) -> None:
@@ -130,6 +169,7 @@ class Loop:
             state = self.checkpointer.read(start)
         state = self.ranks.gather(state)[0]
         if state is not None:
+            check_start(self.evolution, state, str(start or self.config.ckpt_path))
             self.evolution.load_state_dict(state)
         if self.records is not None and own is not None and state is not None:
             self.elapsed_s = state["elapsed_s"]

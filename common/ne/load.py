@@ -15,6 +15,7 @@ from common.check.targets import check_targets
 from common.errors import ConfigError
 from common.ne.champion import Champion, read_champion
 from common.ne.evaluator.base import BaseEvaluator
+from common.ne.evaluator.environment import register_again
 from common.ne.population.actor import Actors
 from common.utils.beartype import shape_checked
 
@@ -57,6 +58,7 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedCha
     problems = check_targets(spec, registered=(), widened=allowed_targets)
     if problems:
         raise ConfigError("\n".join(problem.text for problem in problems))
+    register_again(spec["registration"])
     evaluator: Any = instantiate(spec["evaluator"])
     actors = instantiate(spec["population"])(spaces=evaluator.spaces, seed=0)
     return LoadedChampion(champion, actors, evaluator)

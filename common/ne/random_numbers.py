@@ -21,6 +21,9 @@ Purpose = Literal["initial", "mutation", "selection", "sampling", "training", "v
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """The increment of SplitMix64."""
 
+SEED_BITS = 31
+"""Of an episode's seed: NumPy's old generators and those of C take no more."""
+
 
 def generator(seed: int, generation: int, purpose: Purpose, individual: int = 0) -> np.random.Generator:
     """Returns the random number generator for one purpose.
@@ -38,7 +41,7 @@ def generator(seed: int, generation: int, purpose: Purpose, individual: int = 0)
 def episode_seeds(
     seed: int, generation: int, purpose: Purpose, size: int, num_episodes: int, *, is_shared: bool
 ) -> UInt64[np.ndarray, "p e"]:
-    """Returns the seed of each episode's start state.
+    """Returns the seed of each episode's start state, of 31 bits: more are too many for what some libraries take.
 
     Args:
         seed: The run's seed, from 0.
@@ -51,7 +54,7 @@ def episode_seeds(
     individuals = np.zeros(size, np.uint64) if is_shared else np.arange(1, size + 1, dtype=np.uint64)
     episodes = np.arange(num_episodes, dtype=np.uint64)
     root = np.uint64(_key(f"{seed}/{generation}/{purpose}/episodes") % 2**64)
-    return mixed(mixed(root + GOLDEN * individuals)[:, None] + GOLDEN * episodes)
+    return mixed(mixed(root + GOLDEN * individuals)[:, None] + GOLDEN * episodes) >> np.uint64(64 - SEED_BITS)
 
 
 @shape_checked

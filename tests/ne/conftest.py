@@ -62,7 +62,7 @@ def evaluator_of(environment: str, backend: str = "gymnasium", **config: Any) ->
 def box_spaces(num_inputs: int = 3, low: float = -2.0, high: float = 6.0) -> Spaces:
     """Returns spaces with one number as action."""
     infinite = np.full(num_inputs, np.inf)
-    return Spaces(-infinite, infinite, "box", (), (), np.array([low]), np.array([high]))
+    return Spaces(-infinite, infinite, "box", (), (), np.array([low]), np.array([high]), (1,), np.dtype("f4"))
 
 
 def stored(state: dict[str, Any]) -> dict[str, Any]:

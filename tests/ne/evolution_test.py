@@ -1,5 +1,8 @@
 """What a generation does, for every algorithm with every network and every kind of action."""
 
+import os
+import re
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +11,10 @@ import numpy as np
 import pytest
 from hydra_zen import instantiate
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError, RunStoppedError
 from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.algorithm.snes import SNES, SNESConfig
+from common.ne.compatibility import check_start
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import BaseEvaluator, Episodes
 from common.ne.evolution import Evolution
@@ -19,12 +23,13 @@ from common.ne.outputs.records import records_of
 from common.ne.outputs.wandb import NoRun
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import taken
+from common.run import stop
 from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
 from common.run.ranks import Ranks
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
 
-KINDS = tuple(kind for kind in ACTION_SPACES if kind != "binary")
+KINDS = tuple(ACTION_SPACES)
 
 
 @pytest.fixture
@@ -40,15 +45,16 @@ def make(store, make_actors, tmp_path: Path):
         observations: str = "raw",
         backend: str = "gymnasium",
         hidden_sizes: list[int] | None = None,
+        settings: dict[str, Any] | None = None,
         **config: Any,
     ) -> Evolution:
-        evaluator = evaluator_of(environment, backend, num_episodes=2)
+        evaluator = evaluator_of(environment, backend, num_episodes=2, **settings or {})
         sizes = {} if hidden_sizes is None else {"hidden_sizes": hidden_sizes}
         actors = make_actors(kind, evaluator.spaces, size, seed, observations, **sizes)
         live = instantiate(store["algorithm", algorithm]) if isinstance(algorithm, str) else algorithm
         config = {"num_generations": 3, **config}
-        settings = NeuroevolutionSubtaskConfig(seed=seed, data_dir="x", output_dir=str(tmp_path), **config)
-        return Evolution(live, evaluator, actors, settings, Ranks())
+        subtask = NeuroevolutionSubtaskConfig(seed=seed, data_dir="x", output_dir=str(tmp_path), **config)
+        return Evolution(live, evaluator, actors, subtask, Ranks())
 
     return build
 
@@ -132,7 +138,7 @@ def test_nan_counts_as_worst_is_counted_and_does_not_end_the_run(make, caplog: p
     evolution = make(environment="Toy-nan-v0")
     metrics = [evolution.advance() for _ in range(2)]
     assert [row["fitness/num_nan"] for row in metrics] == [6, 6]
-    assert "Generation 1: the fitness of 6 individuals is NaN." in caplog.text
+    assert "Generation 1: the fitness of 6 individuals is no finite number." in caplog.text
 
 
 def test_the_champion_is_chosen_on_episodes_that_selection_does_not_see(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +146,9 @@ def test_the_champion_is_chosen_on_episodes_that_selection_does_not_see(make, mo
     played: list[tuple[int, set[int]]] = []
     inner = evolution.evaluator.play
 
-    def play(actors: Actors, arrays: Any, individuals: np.ndarray, seeds: np.ndarray) -> Any:
+    def play(actors: Actors, arrays: Any, individuals: np.ndarray, seeds: np.ndarray, *others: Any) -> Any:
         played.append((len(individuals), {int(seed) for seed in seeds}))
-        return inner(actors, arrays, individuals, seeds)
+        return inner(actors, arrays, individuals, seeds, *others)
 
     monkeypatch.setattr(evolution.evaluator, "play", play)
     evolution.advance()
@@ -196,10 +202,93 @@ def looped(evolution: Evolution) -> Loop:
     return loop
 
 
-def test_minutes_are_a_budget(make) -> None:
-    evolution = make(num_generations=50, num_minutes=1e-9)
-    looped(evolution)
-    assert evolution.generation == 1  # It is looked at between two generations.
+def test_minutes_are_a_budget(make, caplog: pytest.LogCaptureFixture) -> None:
+    """A generation that they cut off does not count."""
+    with pytest.raises(RunError, match=r"config\.num_minutes=1e-09 were over before the first generation was"):
+        looped(make(num_generations=50, num_minutes=1e-9))
+    evolution, expected = (make(num_generations=50, num_minutes=1, observations="standardized") for _ in range(2))
+    expected.advance()
+    before, play = stored(expected.state_dict()), evolution.evaluator.play
+
+    def late(*given: Any) -> Any:
+        if evolution.generation == 1:
+            loop.started_s -= 60
+        return play(*given)
+
+    evolution.evaluator.play = late
+    with records_of(Path(evolution.config.output_dir), NoRun(), is_first=True) as records, caplog.at_level("INFO"):
+        loop = Loop(evolution, records, evolution.config, evolution.ranks)
+        loop.run()
+    assert same(stored(evolution.state_dict()), before)
+    assert "config.num_minutes were over within generation 1, which does not count" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"), [("simple_ga", "dynamic"), ("cma_es", "feedforward"), ("snes", "recurrent")]
+)
+@pytest.mark.parametrize("num_calls", [3, 4])  # The second generation's episodes, and the play for the title.
+def test_a_signal_is_heard_within_a_generation_which_is_played_again(
+    make, tmp_path: Path, algorithm: str, kind: str, num_calls: int
+) -> None:
+    settings: dict[str, Any] = {"algorithm": algorithm, "kind": kind, "observations": "standardized"}
+    settings |= {} if kind == "dynamic" else {"hidden_sizes": [4]}
+    straight, stopped, again = (make(num_generations=4, **settings) for _ in range(3))
+    for _ in range(4):
+        straight.advance()
+    play, left = stopped.evaluator.play, iter(range(1, num_calls + 1))
+
+    def interrupted(*given: Any) -> Any:
+        if next(left, None) == num_calls:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return play(*given)
+
+    stopped.evaluator.play = interrupted
+    with (
+        stop.stop_on_signals(says_so=False),
+        pytest.raises(RunStoppedError, match="SIGTERM within generation 1"),
+    ):
+        looped(stopped)
+    assert read_checkpoint(tmp_path / FOLDER_NAME / LAST)["generation"] == 1
+    looped(again)
+    assert same(again.state_dict(), straight.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        ({"hidden_sizes": [8]}, "networks FeedforwardNetworks[8] there, FeedforwardNetworks[6, 4] here"),
+        ({"hidden_sizes": [4, 6]}, "networks FeedforwardNetworks[4, 6] there"),
+        ({"kind": "recurrent"}, "networks RecurrentNetworks[6, 4] there"),
+        ({"algorithm": "snes"}, "algorithm SNES there, SimpleGA here"),
+        ({"observations": "standardized"}, "observations standardized there, raw here"),
+        ({"size": 9}, "individuals 9 there, 6 here"),
+        ({"environment": "Odd-v0"}, "population/mean 2 there, 3 here"),
+        ({"environment": "Toy-bounded-v0"}, "actions box there, discrete here"),
+    ],
+    ids=str,
+)
+def test_a_start_from_another_kind_of_run_is_refused_with_all_that_does_not_fit(
+    make, other: dict[str, Any], text: str
+) -> None:
+    state = stored(make(**{"hidden_sizes": [6, 4], **other}).state_dict())
+    with pytest.raises(ConfigError, match=f"x.ckpt is no start for this run: .*{re.escape(text)}"):
+        check_start(make(hidden_sizes=[6, 4]), state, "x.ckpt")
+    check_start(make(hidden_sizes=[6, 4]), stored(make(hidden_sizes=[6, 4], seed=5).state_dict()), "x.ckpt")
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ("simple_ga", "tournament")])
+def test_fitness_without_a_difference_moves_no_strategy(make, algorithm: str) -> None:
+    evolution = make(algorithm)
+    before = evolution.algorithm.center()
+    evolution.algorithm.ask(0)
+    evolution.algorithm.tell(np.full(6, 3.0))
+    np.testing.assert_allclose(evolution.algorithm.center(), before, rtol=0, atol=1e-12)  # But for rounding.
+
+
+def test_an_infinite_reward_makes_nobody_champion(make) -> None:
+    evolution = make(environment="Odd-v0", settings={"kwargs": {"reward": float("inf")}})
+    assert evolution.advance()["fitness/num_nan"] == 6
+    assert np.isnan(evolution.champion.mean)
 
 
 def test_minutes_of_earlier_launches_count(make, tmp_path: Path) -> None:
@@ -243,11 +332,11 @@ class Known(BaseEvaluator):
     def spaces(self) -> Any:
         return self._spaces
 
-    def play(self, actors: Actors, arrays: Any, individuals: np.ndarray, seeds: np.ndarray) -> Episodes:
+    def play(self, actors: Actors, arrays: Any, individuals: np.ndarray, seeds: np.ndarray, *_: Any) -> Episodes:
         episode = np.arange(len(seeds)) % self.rewards.shape[1]
         rewards = self.rewards[individuals % len(self.rewards), episode]
         none = np.zeros((len(seeds), 0))
-        return Episodes(rewards, episode + 1, none, none, none)
+        return Episodes(rewards, episode + 1, none, none, np.zeros(len(seeds), np.int64), none)
 
     def record(self, *arguments: Any) -> Any:
         raise AssertionError

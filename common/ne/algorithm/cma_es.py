@@ -68,6 +68,8 @@ class CMAES(BaseAlgorithm):
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
         """See `BaseAlgorithm`."""
         losses = -without_nan(fitness)[0]
+        if losses.min() == losses.max():
+            return  # Nothing is better than anything else; the package would let the mean drift with the noise.
         with self.threads.limit(limits=1):
             self.cma.tell(list(zip(self.population.parameters, losses.tolist(), strict=True)))
 

@@ -23,15 +23,15 @@ def use_cache_for(sources: list[Path]) -> None:
         sources: All files on which what is compiled depends. A folder that the user names goes unchanged.
     """
     if CACHE_VARIABLE not in os.environ:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         settings: Any = numba.config
-        settings.CACHE_DIR = str(_writable(base / "ai_research") / "numba" / fingerprint_files(sources))
+        settings.CACHE_DIR = str(_writable_folder() / "numba" / fingerprint_files(sources))
 
 
-def _writable(folder: Path) -> Path:
-    """Returns a folder or, where a container's user has no home to write to, one that lasts as long as the process."""
+def _writable_folder() -> Path:
+    """Returns the user's cache or, where there is no home to write to, a folder that lasts as long as the process."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ai_research"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # A container's user may have neither a home nor a name.
         return Path(tempfile.mkdtemp())
     return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp())

@@ -3,9 +3,11 @@
 Axes: n episodes; o numbers of an observation; m numbers of memory.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from common.ne.evaluator.base import Episodes
+from common.ne.evaluator.base import Cancelled, Episodes
 from common.ne.evaluator.physics.base import Physics
 from common.ne.population.actor import Actors, network_inputs
 from common.ne.population.networks.base import Arrays, taken
@@ -55,7 +57,8 @@ def empty_episodes(actors: Actors, num: int, memory_size: int) -> Episodes:
     """Returns room for what comes of episodes."""
     num_sums = actors.spaces.num_inputs if actors.has_statistics else 0
     sums = np.zeros((num, num_sums))
-    return Episodes(np.zeros(num), np.zeros(num, np.int64), sums, sums.copy(), np.zeros((num, memory_size)))
+    none = np.zeros(num, np.int64)
+    return Episodes(np.zeros(num), none, sums, sums.copy(), none.copy(), np.zeros((num, memory_size)))
 
 
 class BatchedRollout:
@@ -82,9 +85,18 @@ class BatchedRollout:
         self.num_steps = 0
         self.shown = np.zeros((len(seeds), physics.observation_size), np.float32, order="F")
 
-    def play(self) -> Episodes:
-        """Plays all episodes to their ends."""
+    def play(self, is_cancelled: Callable[[], bool]) -> Episodes:
+        """Plays all episodes to their ends.
+
+        Args:
+            is_cancelled: Is asked before each step whether to leave.
+
+        Raises:
+            Cancelled: it said so.
+        """
         for _ in range(self.physics.max_steps):
+            if is_cancelled():
+                raise Cancelled
             self.end(self.step())
             if len(self.live) == 0:
                 break

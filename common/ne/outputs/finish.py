@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import RunStoppedError
 from common.ne.champion import write_champion
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.evaluator.base import Cancelled
 from common.ne.evolution import Evolution
 from common.ne.outputs.gif import record_champion
 from common.ne.outputs.plots import plot_run
 from common.ne.outputs.records import Records
+from common.run import stop
 from common.run.summary import print_summary
 from common.run.wandb import config_of
 
@@ -33,7 +36,7 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
         The champion's mean total reward over the test episodes.
     """
     assert evolution.champion is not None
-    rewards = evolution.judge("test", config.num_test_episodes)
+    rewards = _judged(evolution, config)
     mean = float(rewards.mean())
     if records is None:
         return mean
@@ -46,8 +49,24 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
     folder = Path(config.output_dir)
     whole = config_of(folder)
     spec: dict[str, Any] = {key: whole[key] for key in SPEC_KEYS}
+    spec["registration"] = evolution.evaluator.registration()
     write_champion(folder, evolution.champion, spec)
     pictures = [*plot_run(folder), *record_champion(evolution, records.run, folder, config.seed)]
     records.run.finish()
     print_summary(folder, {"generations": evolution.generation, **metrics}, pictures, records.run.address)
     return mean
+
+
+def _judged(evolution: Evolution, config: NeuroevolutionSubtaskConfig) -> np.ndarray:
+    """Returns the champion's total rewards in the test episodes.
+
+    Raises:
+        RunStoppedError: a signal asked to leave; the evolution is saved, and the next launch judges.
+    """
+    try:
+        return evolution.judge("test", config.num_test_episodes, stop.is_stop_requested)
+    except Cancelled as error:
+        raise RunStoppedError(
+            f"Stopped by {stop.name_of_stop()} in the champion's test, after the last generation, which is saved. The "
+            "same command continues."
+        ) from error

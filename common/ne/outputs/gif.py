@@ -36,10 +36,12 @@ def record_champion(evolution: Evolution, run: BaseRun, folder: Path, seed: int)
     start = int(episode_seeds(seed, 0, "recording", 1, 1, is_shared=True)[0, 0])
     try:
         pictures, seconds = evolution.evaluator.record(evolution.actors, evolution.champion.arrays, start)
-    except (ConfigError, ImportError, RuntimeError) as error:
-        log.warning("No GIF of the champion: %s", error)
+        if not pictures:
+            raise ConfigError(f"{type(evolution.evaluator).__name__} drew nothing.")
+        write_gif(folder / FILE_NAME, pictures, seconds)
+    except Exception as error:  # Anybody's code, on a machine that may have no screen. The run is finished without.
+        log.warning("No GIF of the champion: %s", str(error).partition("\n")[0] or type(error).__name__)
         return []
-    write_gif(folder / FILE_NAME, pictures, seconds)
     run.log_video(folder / FILE_NAME)
     return [folder / FILE_NAME]
 

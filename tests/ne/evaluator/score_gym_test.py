@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from common.errors import ConfigError, RunError
+from common.ne.evaluator.base import never
 from common.ne.evaluator.physics import PHYSICS
 from common.ne.evaluator.rollout import BatchedRollout, Players
 from common.ne.evaluator.score_gym import ScoreGym
@@ -111,7 +112,7 @@ def test_networks_of_finished_episodes_are_dropped(make_actors) -> None:
     actors = make_actors("feedforward", evaluator.spaces, size=20)
     seeds = episode_seeds(0, 0, "training", 20, 1, is_shared=False).reshape(-1)
     rollout = BatchedRollout(PHYSICS["CartPole-v1"], actors, actors.arrays, seeds)
-    rollout.play()
+    rollout.play(never)
     assert len(rollout.players.arrays["parameters"]) == 0
 
 

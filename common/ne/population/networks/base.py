@@ -107,6 +107,11 @@ class BaseNetworks(ABC):
     def for_kernel(self, arrays: Arrays) -> KernelArrays | None:
         """Returns individuals as the compiled rollout takes them; None for a kind that has no compiled form."""
 
+    @property
+    def layout(self) -> list[int]:
+        """What tells where in the arrays of an individual something lies, where their shapes do not."""
+        return []
+
     def carry(self, arrays: Arrays, memory: np.ndarray) -> None:  # noqa: B027  # Most kinds keep nothing.
         """Lets individuals keep, in place, something of their first episode's memory, p × m, at its end."""
 

@@ -92,6 +92,11 @@ class LayeredNetworks(BaseNetworks):
         """Numbers that an episode remembers, m."""
         return sum(layer.num_outputs for layer in self.layers if layer.is_recurrent)
 
+    @property
+    def layout(self) -> list[int]:
+        """Returns the units of the hidden layers."""
+        return list(self.config.hidden_sizes)
+
     def draw(self, size: int, rng: np.random.Generator) -> Arrays:
         """See `BaseNetworks`: weights normal with standard deviation 1/√inputs, biases 0."""
         parameters = np.zeros((size, self.layers[-1].end))
