@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from common.run.record import Record
+from common.run.table import FIRST_COLUMN
 
 Rows = Sequence[dict[str, float]]
 
@@ -31,12 +31,11 @@ def progress_of(record: Record, rows: Rows) -> Progress | None:
         record: The run's record.
         rows: The rows of its metrics.
     """
-    budget = record.budget
     timed = [row for row in rows if "time" in row and "step" in row]
-    if not any(_part(budget, row, None) is not None for row in timed[-1:]):
+    if not any(_part(record, row, {}) is not None for row in timed[-1:]):
         return None
-    steps_per_epoch = _steps_per_epoch(timed)
-    parts = [_part(budget, row, steps_per_epoch) or 0.0 for row in timed]
+    steps_per = {budget.column: _steps_per(budget.column, timed) for budget in record.engine.budgets if budget.column}
+    parts = [_part(record, row, steps_per) or 0.0 for row in timed]
     launched = (seconds_since_1970(record.launches[-1].started) if record.launches else None) or 0.0
     own = [(row["time"], part) for row, part in zip(timed, parts, strict=True) if row["time"] >= launched]
     return Progress(parts[-1], _seconds_left(own))
@@ -50,24 +49,29 @@ def seconds_since_1970(moment: str | None) -> float | None:
         return None
 
 
-def _part(budget: dict[str, Any], row: dict[str, float], steps_per_epoch: float | None) -> float | None:
-    """Returns the part of the budget that a row has behind it."""
-    epochs, steps = budget.get("trainer.max_epochs"), budget.get("trainer.max_steps")
-    generations = budget.get("config.num_generations")
+def _part(record: Record, row: dict[str, float], steps_per: dict[str, float | None]) -> float | None:
+    """Returns the part of the budget that a row has behind it.
+
+    Args:
+        record: Says what counts towards which limit.
+        row: Has a step.
+        steps_per: The steps that one more in a column takes, where that is known: a part of it counts, too.
+    """
     parts = []
-    if isinstance(epochs, int) and epochs > 0 and "epoch" in row:
-        parts.append((row["step"] / steps_per_epoch if steps_per_epoch else row["epoch"]) / epochs)
-    if isinstance(steps, int) and steps > 0:
-        parts.append(row["step"] / steps)
-    if isinstance(generations, int) and generations > 0:  # They are counted from 0.
-        parts.append((row["step"] + 1) / generations)
+    for budget in record.engine.budgets:
+        limit, column = record.budget.get(budget.key), budget.column
+        if isinstance(limit, int) and limit > 0 and column in row:
+            steps = steps_per.get(column)
+            parts.append(((row["step"] / steps if steps else row[column]) + budget.offset) / limit)
     return min(max(parts), 1.0) if parts else None
 
 
-def _steps_per_epoch(rows: Rows) -> float | None:
-    """Returns the steps of an epoch: those that the last row of the epochs before has, by their number."""
-    current = rows[-1].get("epoch", 0)
-    return max((row["step"] for row in rows if row.get("epoch", 0) < current), default=0) / current if current else None
+def _steps_per(column: str, rows: Rows) -> float | None:
+    """Returns the steps that one more in a column takes, for example an epoch: by the last row of those before."""
+    current = rows[-1].get(column, 0)
+    if column == FIRST_COLUMN or not current:
+        return None
+    return max((row["step"] for row in rows if row.get(column, 0) < current), default=0) / current
 
 
 def _seconds_left(points: list[tuple[float, float]]) -> float | None:

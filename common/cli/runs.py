@@ -58,6 +58,11 @@ class Run:
         return self.folder.parents[1] if self.kind == "point" else self.folder.parent
 
     @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.folder / self.record.engine.checkpoints
+
+    @property
     def project(self) -> str:
         """The project's name."""
         return self.task_folder.parent.name

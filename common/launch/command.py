@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from common.engine import Engine
 from common.launch.resources import Resources
 from common.launch.sweep.search import Search
 
@@ -19,6 +20,7 @@ class Command:
         config: The command's configuration, without the values that are swept.
         search: Chooses the points.
         resources: What a subtask may use.
+        engine: What runs a subtask.
     """
 
     context: HydraContext
@@ -26,3 +28,4 @@ class Command:
     config: DictConfig
     search: Search
     resources: Resources
+    engine: Engine

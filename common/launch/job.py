@@ -51,7 +51,7 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ru
         point.config.config.output_dir = str(run.folder)
     error: BaseException | None = None
     try:
-        make_ready(run.folder)
+        make_ready(run.folder, run.record.engine.checkpoints)
         result = hydra_utils.run_job(
             hydra_context=context,
             task_function=recorded(task_function, point, run),

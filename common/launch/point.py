@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
+from common.engine import Engine
 from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node, granted
 from common.launch.settle import settle
@@ -37,6 +38,7 @@ class Point:
         packages: Versions of the packages that can change a result.
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
+        engine: What runs it.
     """
 
     index: int
@@ -49,6 +51,7 @@ class Point:
     packages: dict[str, str]
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
+    engine: Engine
 
     @property
     def num_ranks(self) -> int:
@@ -66,10 +69,11 @@ class Point:
         swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
         return Record(
             kind="point" if self.own_overrides else "plain",
-            identity=identity_of(self._tree, self.data, swept),
-            budget=budget_of(self._tree),
+            identity=identity_of(self._tree, self.data, swept, self.engine),
+            budget=budget_of(self._tree, self.engine),
             code=self.code,
             packages=self.packages,
+            engine=self.engine,
             overrides=self.own_overrides,
             changes=self.changes,
             given=effective_overrides(self.overrides, self.changes),
@@ -141,6 +145,7 @@ class Composer:
             packages=self._packages,
             data=settle(composed),
             changes=changes,
+            engine=command.engine,
         )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from common.ne.config import NeuroevolutionSubtaskConfig
-from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, read_newest_checkpoint, write_checkpoint
+from common.ne.engine import NEUROEVOLUTION
+from common.run.checkpoint import LAST, read_checkpoint, read_newest_checkpoint, write_checkpoint
 
 NEEDED = ("records", "elapsed_s")
 """The keys without which a run cannot go on from a checkpoint."""
@@ -20,7 +21,7 @@ class Checkpointer:
 
     def __init__(self, config: NeuroevolutionSubtaskConfig) -> None:
         self.config = config
-        self.path = Path(config.output_dir) / FOLDER_NAME / LAST
+        self.path = Path(config.output_dir) / NEUROEVOLUTION.checkpoints / LAST
         self.saved_at_s = time.monotonic()
 
     def is_due(self, generation: int) -> bool:

@@ -123,7 +123,7 @@ class Loop:
 
     def _restore(self) -> None:
         """Goes on where this run's last launch was, or begins where another run was, or afresh."""
-        own = last_checkpoint(Path(self.config.output_dir))
+        own = last_checkpoint(self.checkpointer.path.parent)
         start = own or (None if self.config.ckpt_path in (None, CONTINUE) else Path(str(self.config.ckpt_path)))
         state: dict[str, Any] | None = None
         if self.ranks.is_first and start is not None:

@@ -10,6 +10,7 @@ from common.check.problem import Problem
 from common.ne.algorithm.base import BaseAlgorithm
 from common.ne.compatibility import check_fit
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.engine import NEUROEVOLUTION
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evolve import evolve
 from common.ne.outputs.wandb import BaseRun
@@ -20,6 +21,8 @@ from common.runner import BaseTaskRunner
 
 class NeuroevolutionTaskRunner(BaseTaskRunner):
     """Runs a neuroevolution task: a subtask evolves a population."""
+
+    engine = NEUROEVOLUTION
 
     @classmethod
     def store_configs(cls, store: ZenStore) -> None:

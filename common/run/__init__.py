@@ -8,9 +8,9 @@ and its record.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from common.run.loading import LoadedRun, load
+    from common.run.loading import load
 
-__all__ = ["LoadedRun", "load"]
+__all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,17 +46,18 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
         ) from error
 
 
-def make_ready(folder: Path) -> None:
+def make_ready(folder: Path, checkpoints: str) -> None:
     """Looks whether a launch can work in its folder, and removes what dead processes left half made in and beside it.
 
     Args:
         folder: The run's folder, locked for this process.
+        checkpoints: The name of the one for checkpoints in it.
 
     Raises:
         ConfigError: something in the folder is not what its name says; nothing was changed.
     """
-    check_files(folder)
-    for place in (folder, folder / "lightning"):
+    check_files(folder, checkpoints)
+    for place in (folder, folder / checkpoints):
         remove_leftovers(place, is_locked=True)
     remove_leftovers(folder.parent)
 

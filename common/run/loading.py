@@ -1,62 +1,36 @@
-"""Loads a run back: for notebooks, and for whoever wants to use what was trained."""
+"""Loads a run back, whichever engine it used, as that engine says."""
 
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from hydra_zen import instantiate
-from omegaconf import DictConfig, OmegaConf
-
-from common.check.targets import check_targets
+from common.check.targets import is_allowed
 from common.errors import ConfigError
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, read_checkpoint
-from common.run.finished import settled
-from common.run.metrics import read_metrics
-
-if TYPE_CHECKING:
-    import torch
+from common.run.finished import read_settled_record
+from common.run.record import DamagedRecordError
 
 
-@dataclass
-class LoadedRun:
-    """A run, loaded.
-
-    Attributes:
-        module: The trained module, on the CPU and in evaluation mode.
-        config: The configuration that the run used.
-        metrics: The rows of `metrics.csv`, each a mapping from metric to number.
-    """
-
-    module: "torch.nn.Module"
-    config: DictConfig
-    metrics: list[dict[str, float]]
-
-
-def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun:
-    """Loads a finished or an interrupted run.
+def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> Any:
+    """Loads a run: what deep learning trained (`common.dl.load.LoadedRun`), or evolution (`common.ne.load`).
 
     Args:
-        folder: The run's folder. The best checkpoint is taken; where there is none, the last.
+        folder: The run's folder.
         allowed_targets: What the project's runner allows besides the standing list.
 
-    Returns:
-        The trained module, its configuration and its metrics.
-
     Raises:
-        ConfigError: the folder is not a run's, or its configuration names something it may not.
+        ConfigError: the folder is not a run's, it has nothing to load, or it names something that it may not.
     """
     folder = Path(folder).expanduser()
-    if not (folder / ".hydra" / "config.yaml").is_file():
-        raise ConfigError(f"{folder} is not a run's folder: it has no .hydra/config.yaml.")
-    source = settled(folder)
-    config = OmegaConf.load(source / ".hydra" / "config.yaml")
-    assert isinstance(config, DictConfig)
-    tree = OmegaConf.to_container(config.litmodule, resolve=True)
-    problems = check_targets(tree, registered=(), widened=allowed_targets)
-    if problems:
-        raise ConfigError("\n".join(problem.text for problem in problems))
-    checkpoints = [folder / FOLDER_NAME / name for name in (BEST, LAST)]
-    path = next((path for path in checkpoints if path.is_file()), checkpoints[-1])
-    module = instantiate(config.litmodule)
-    module.load_state_dict(read_checkpoint(path)["state_dict"])
-    return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(source))
+    try:
+        loader = read_settled_record(folder).engine.loader
+    except DamagedRecordError as damage:
+        raise ConfigError(f"{folder} is not a run's folder: {damage.what}.") from damage
+    if loader is None:
+        raise ConfigError(f"{folder} is a run of an engine that does not say how its runs are loaded.")
+    function = f"{loader}.load_run"
+    if not is_allowed(function, allowed_targets):
+        raise ConfigError(
+            f"{folder} says that {function} loads it, which is not installed here, or which a run may not name. "
+            "Python code widens the list: load(folder, allowed_targets=(…,))."
+        )
+    return importlib.import_module(loader).load_run(folder, allowed_targets)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from common.errors import ConfigError
 from common.launch.command import Command
+from common.launch.composing import Variations
 from common.launch.local import launch
 from common.launch.resources import LocalResources, Resources
 from common.launch.sweep.search import Search
@@ -37,7 +38,9 @@ class LocalLauncher(Launcher):
 
     def command(self, search: Search) -> Command:
         """Returns what is asked for, given what chooses the points."""
-        return Command(self.hydra_context, self.task_function, self.config, search, self.resources)
+        loader = self.hydra_context.config_loader
+        assert isinstance(loader, Variations)
+        return Command(self.hydra_context, self.task_function, self.config, search, self.resources, loader.engine)
 
     def run(self, search: Search) -> Sequence[JobReturn]:
         """Runs the points that a search chooses."""

@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from common.engine import Engine
 from common.launch.display import Job, State, displayed
 from common.launch.live_table import MOST_ROWS, view_of
 from common.launch.point import Point
@@ -21,7 +22,7 @@ from common.run.metrics import MetricsFile
 
 def job_of(folder: Path, *overrides: str, state: State = "pending") -> Job:
     folder.mkdir(exist_ok=True)
-    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {})
+    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, Engine())
     return Job(point, folder, state)
 
 

@@ -12,6 +12,7 @@ from common.errors import ConfigError
 from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.algorithm.snes import SNES, SNESConfig
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.engine import NEUROEVOLUTION
 from common.ne.evaluator.base import BaseEvaluator, Episodes
 from common.ne.evolution import Evolution
 from common.ne.evolve import Loop
@@ -19,7 +20,7 @@ from common.ne.outputs.records import records_of
 from common.ne.outputs.wandb import NoRun
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import taken
-from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
+from common.run.checkpoint import LAST, read_checkpoint, write_checkpoint
 from common.run.ranks import Ranks
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
@@ -204,7 +205,7 @@ def test_minutes_are_a_budget(make) -> None:
 
 def test_minutes_of_earlier_launches_count(make, tmp_path: Path) -> None:
     looped(make(num_generations=2))
-    path = tmp_path / FOLDER_NAME / LAST
+    path = tmp_path / NEUROEVOLUTION.checkpoints / LAST
     state = read_checkpoint(path)
     write_checkpoint(path, {**state, "elapsed_s": 3600.0})
     spent, unspent = make(num_generations=4, num_minutes=59), make(num_generations=4, num_minutes=61)

@@ -51,7 +51,7 @@ def test_the_next_launch_removes_it_from_its_folder_and_from_beside_it(left: Pat
     inside = [folder / left.name, folder / "lightning" / left.name]
     for path in inside:
         path.write_text("half")
-    make_ready(folder)
+    make_ready(folder, "lightning")
     assert not any(path.exists() for path in [left, *inside])
     assert (folder / "lightning").is_dir()
 

@@ -19,6 +19,7 @@ from common.config import CONTINUE
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.continuable import reason_against
+from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.generators import generators_in, get_state, set_state
 from common.dl.outputs.wandb_logger import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
@@ -33,7 +34,7 @@ from common.foreign.pytorch_lightning import (
     set_logged,
 )
 from common.run import stop
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
+from common.run.checkpoint import BEST, LAST, link
 from common.run.metrics import MetricsFile
 from common.run.ranks import this_rank
 
@@ -41,8 +42,6 @@ log = logging.getLogger(__name__)
 
 KEY = "continuation"
 """Where a checkpoint holds what Lightning's own does not."""
-
-MONITOR = "val/loss"
 
 
 class Checkpointer(Callback):
@@ -59,7 +58,7 @@ class Checkpointer(Callback):
     """
 
     def __init__(self, config: DeepLearningSubtaskConfig, metrics_file: MetricsFile, *, is_continuation: bool) -> None:
-        self.folder = Path(config.output_dir) / FOLDER_NAME
+        self.folder = Path(config.output_dir) / DEEP_LEARNING.checkpoints
         self.interval_s = 60 * config.save_every_n_minutes
         self.metrics_file = metrics_file
         self.is_continuation = is_continuation
