@@ -30,8 +30,8 @@ def store_hydra(store: ZenStore) -> None:
             job=JobConf(name=get_task_name(), chdir=False),
         )
     )
-    store(LocalLauncherConfig, group="hydra/launcher", name="local")
-    store(SlurmLauncherConfig, group="hydra/launcher", name="slurm")
+    store(LocalLauncherConfig(), group="hydra/launcher", name="local")
+    store(SlurmLauncherConfig(), group="hydra/launcher", name="slurm")
     store(GridSweeperConfig, group="hydra/sweeper", name="grid")
     store(OptunaSweeperConfig, group="hydra/sweeper", name="optuna")
     store(JOB_LOGGING, group="hydra/job_logging", name="run")

@@ -121,8 +121,8 @@ def choose_run(command: Command, point: Point) -> Run:
 
 def _tell_what_is_not_granted(resources: Resources, device: Device) -> None:
     less = granted(device, resources)
-    for field in ("nodes", "gpus_per_node"):
-        _capped(field, getattr(resources, field) or 0, getattr(less, field) or 0)
+    _capped("nodes", resources.nodes, less.nodes)
+    _capped("gpus_per_node", resources.num_gpus or 0, less.num_gpus or 0)
 
 
 def _count_parallel(command: Command, gpus_per_point: int) -> int:

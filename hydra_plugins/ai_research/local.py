@@ -33,7 +33,7 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
         self.config = config
 
-    def check_request(self, name: str, num_points: int) -> None:
+    def check_request(self, num_points: int) -> None:
         """Does nothing: what is more than this machine has is capped."""
 
     def command(self, search: Search) -> Command:

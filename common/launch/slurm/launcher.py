@@ -182,8 +182,8 @@ def _submit_held(command: Command, folder: Path, jobs: list[Job], submitted: lis
     resources = _resources_of(command)
     tasks: dict[Job, Task] = {}
     most = largest_array() if len(jobs) > 1 else 1
-    name, pairs = str(command.config.hydra.job.name), [(job.point, job.folder) for job in jobs]
-    for number, script in enumerate(write_jobs(folder, pairs, name, resources, most)):
+    pairs = [(job.point, job.folder) for job in jobs]
+    for number, script in enumerate(write_jobs(folder, pairs, resources, most)):
         piece = jobs[number * most : (number + 1) * most]
         before = submitted[-1] if submitted and len(jobs) > resources.array_parallelism else None
         submitted.append(submit(script, resources, before, submitted))
