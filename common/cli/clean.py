@@ -15,11 +15,11 @@ from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
 from common.cli.output import console, json_option, print_json, size_text
 from common.cli.runs import Run, State, read_run
+from common.run.atomic import REMOVED, folder_prefix, leftovers_in
+from common.run.atomic import remove as remove_whole
 from common.run.checkpoint import LAST, PREVIOUS, is_whole
 from common.run.files import read_bytes
 from common.run.identity import is_larger_budget
-from common.run.leftovers import REMOVED, folder_prefix, leftovers_in
-from common.run.leftovers import remove as remove_whole
 from common.run.lock import FolderLock, is_held
 from common.run.metrics import FILE_NAME as METRICS
 from common.utils.table import make_table

@@ -8,7 +8,7 @@ from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.engine import DEEP_LEARNING
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
 from common.dl.outputs.metrics import NoLogger
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import SteadyWandbLogger
 from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 

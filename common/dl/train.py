@@ -16,11 +16,9 @@ from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.sampler import order_seed
 from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.litmodule.base import BaseLitModule
-from common.dl.outputs.wandb import instantiate_logger
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import SteadyWandbLogger, instantiate_logger
 from common.dl.random_states import seed_everything
-from common.dl.utils.lightning import instantiate_trainer
-from common.dl.utils.silence import silence_noise
+from common.dl.utils.lightning import instantiate_trainer, silence_noise
 from common.run.checkpoint import BEST, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary

@@ -25,7 +25,7 @@ from common.errors import ConfigError
 from common.launch.composing import CONFIG_NAME, Variations
 from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
 from common.launch.role import folder_of_job, refuse_foreign_rank
-from common.launch.sweep.choice import search_of
+from common.launch.sweep.optuna import search_of
 from common.launch.sweep.search import Search, parse_overrides, text_of
 from common.utils.hydra import editable, hydra_config, origins, resolve
 from common.utils.misc import nearest

@@ -102,6 +102,22 @@ class SlurmResources(Resources):
         return self.python or sys.executable
 
 
+@dataclass
+class LocalLauncherConfig(LocalResources):
+    """Configures the local launcher."""
+
+    _target_: str = "hydra_plugins.ai_research.local.LocalLauncher"
+    _convert_: str = "all"
+
+
+@dataclass
+class SlurmLauncherConfig(SlurmResources):
+    """Configures the slurm launcher."""
+
+    _target_: str = "hydra_plugins.ai_research.slurm.SlurmLauncher"
+    _convert_: str = "all"
+
+
 def count_gpus() -> int:
     """Returns how many GPUs this process sees."""
     import torch

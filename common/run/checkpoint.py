@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, DamagedRunError, RunError
-from common.run.atomic import write_atomically
+from common.run.atomic import temporary_name, write_atomically
 from common.run.files import is_plain_file
-from common.run.leftovers import temporary_name
 
 log = logging.getLogger(__name__)
 

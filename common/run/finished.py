@@ -9,9 +9,8 @@ checkpoint in its place is also the moment at which everything else of the launc
 import json
 from pathlib import Path
 
-from common.run.atomic import write_bytes_atomically, write_text_atomically
+from common.run.atomic import remove, temporary_name, write_bytes_atomically, write_text_atomically
 from common.run.checkpoint import LAST, NEWEST_FIRST
-from common.run.leftovers import remove, temporary_name
 from common.run.lock import is_held
 from common.run.queue import UnansweredError, has_place_in_queue
 from common.run.record import FILE_NAME as RECORD

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 from common.errors import ConfigError
+from common.run.atomic import NEW, folder_prefix, remove_leftovers
 from common.run.files import check_files
-from common.run.leftovers import NEW, folder_prefix, remove_leftovers
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""

@@ -9,9 +9,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import ConfigError
-from common.launch.command import Command
 from common.launch.composing import Variations
 from common.launch.local import launch
+from common.launch.point import Command
 from common.launch.resources import LocalResources, Resources
 from common.launch.sweep.search import Search
 

@@ -8,8 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.launch.sweep.choice import search_of
-from common.launch.sweep.optuna import OptunaFields
+from common.launch.sweep.optuna import OptunaFields, search_of
 from hydra_plugins.ai_research.local import LocalLauncher
 
 

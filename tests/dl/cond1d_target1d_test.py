@@ -15,12 +15,12 @@ from common.dl.litmodule._nnmodule.cond_autoreg.backbone import LSTMBackbone, Re
 from common.dl.litmodule._nnmodule.cond_autoreg.base import BaseCAMConfig
 from common.dl.litmodule._nnmodule.cond_autoreg.cdam import CDAM
 from common.dl.litmodule.cond1d_target1d.autoregression import AutoregressionLitModule
-from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
 from common.dl.litmodule.cond1d_target1d.base import (
     BaseCond1DTarget1DLitModule,
     BaseCond1DTarget1DLitModuleConfig,
+    ExponentialAverage,
+    plot_signals,
 )
-from common.dl.litmodule.cond1d_target1d.plots import plot_signals
 
 SCHEDULER = partial(ConstantLR, factor=1.0, total_iters=0)
 

@@ -17,7 +17,7 @@ from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSourc
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
-from common.dl.utils.silence import silence_noise
+from common.dl.utils.lightning import silence_noise
 from common.foreign.pytorch_lightning import META_FIELDS
 
 FILE = "common/foreign/pytorch_lightning.py was read for another Lightning; read it again beside the new one"

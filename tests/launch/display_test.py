@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from common.engine import Engine
-from common.launch.display import Job, State, displayed
-from common.launch.live_table import MOST_ROWS, view_of
+from common.launch.display import MOST_ROWS, Job, State, displayed, view_of
 from common.launch.point import Point
 from common.run.metrics import MetricsFile
 
@@ -117,7 +116,7 @@ def test_terminal_shows_the_table_below_what_is_printed(tmp_path: Path, monkeypa
         assert "seed=0" in shown[shown.index("Printed meanwhile.") :]
         job.enter("finished")
         with monkeypatch.context() as patch:
-            patch.setattr("common.launch.live_table.REFRESH_S", 0.0)
+            patch.setattr("common.launch.display.REFRESH_S", 0.0)
             display.refresh()
         assert "val/loss 0.1235" in shown_on(master)
 

@@ -8,9 +8,15 @@ import pytest
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
 from common.errors import ConfigError
-from common.launch.resources import LocalResources, Resources, SlurmResources, count_ranks_per_node, granted
+from common.launch.resources import (
+    LocalResources,
+    Resources,
+    SlurmLauncherConfig,
+    SlurmResources,
+    count_ranks_per_node,
+    granted,
+)
 from common.launch.slurm.batch import script_of
-from common.launch.slurm.launcher import SlurmLauncherConfig
 
 OURS = {"timeout_min": 10080, "max_num_timeout": 100, "stderr_to_stdout": True}
 """Defaults that differ."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from common.run.atomic import ABANDONED_S, NEW, folder_prefix, leftovers_in, remove_leftovers, temporary_name
 from common.run.folder import make_ready, reserve_folder
-from common.run.leftovers import ABANDONED_S, NEW, folder_prefix, leftovers_in, remove_leftovers, temporary_name
 from common.run.process import this_process
 
 HALF_WAY = """

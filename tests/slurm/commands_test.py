@@ -17,7 +17,7 @@ from common.cli.runs import read_run
 from common.errors import ConfigError, RunError
 from common.launch.display import Job
 from common.launch.resources import SlurmResources
-from common.launch.slurm import follow
+from common.launch.slurm import launcher
 from common.launch.slurm.batch import script_of
 from common.launch.slurm.commands import (
     cancel,
@@ -28,7 +28,7 @@ from common.launch.slurm.commands import (
     release,
     submit,
 )
-from common.launch.slurm.follow import state_of
+from common.launch.slurm.launcher import state_of
 from common.run import queue
 from common.run.queue import Standing, UnansweredError, is_in_queue, parse, standings
 from common.run.record import Record, SlurmTask, read_record, write_record
@@ -282,8 +282,8 @@ def test_how_a_job_stands(
 def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
     place: Path, failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(follow, "POLL_S", 0.0)
-    monkeypatch.setattr(follow, "UNANSWERED_S", 1.0)
+    monkeypatch.setattr(launcher, "POLL_S", 0.0)
+    monkeypatch.setattr(launcher, "UNANSWERED_S", 1.0)
     failing("squeue", 99)
     record = record_with("running", SlurmTask(1, num_restarts=0))
     write_record(place, record)
@@ -292,7 +292,7 @@ def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
     with pytest.raises(
         RunError, match=r"for 0 minutes. The jobs go on without this command.\n  follow  squeue --jobs 1"
     ):
-        follow.follow({job: (1, None)}, place)
+        launcher.follow({job: (1, None)}, place)
     assert "The jobs go on; asked again." in capsys.readouterr().out
     assert job.state == "running"
     assert read_record(place) == record

@@ -23,12 +23,16 @@ import numpy as np
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from common.errors import ConfigError, RunError
-from common.launch.sweep.outcome import Outcome
-from common.launch.sweep.search import Proposal, Search, parse_overrides, text_of, values_of
+from common.launch.sweep.search import Outcome, Proposal, Search, parse_overrides, text_of, values_of
 from common.utils.beartype import ge
 
 if TYPE_CHECKING:
     import optuna
+
+from omegaconf import DictConfig, OmegaConf
+
+from common.launch.role import folder_of_first_rank, folder_of_job
+from common.launch.sweep.search import Grid
 
 log = logging.getLogger(__name__)
 
@@ -255,3 +259,20 @@ def _set_aside(path: Path) -> None:
 
 def _texts(override: Override) -> list[str]:
     return [line.partition("=")[2] for line in values_of(override)]
+
+
+def search_of(sweeper: DictConfig, arguments: list[str]) -> Search:
+    """Returns what chooses a command's points; where others have chosen one for this process, that one.
+
+    Args:
+        sweeper: The node `hydra.sweeper`.
+        arguments: The command's overrides.
+
+    Raises:
+        ConfigError: the sweeper cannot sweep over what is asked for.
+    """
+    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None
+    if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
+        return Grid(arguments)
+    fields: Any = OmegaConf.to_container(sweeper, resolve=True)
+    return OptunaSearch(arguments, OptunaFields(**{key: value for key, value in fields.items() if key[0] != "_"}))

@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 from common.errors import ConfigError
 from common.ne.evaluator.base import BaseEvaluator, Episodes
 from common.ne.evaluator.physics import PHYSICS
-from common.ne.evaluator.rollout import BatchedRollout, Players
-from common.ne.evaluator.rollout_gymnasium import GymnasiumRollout
+from common.ne.evaluator.rollout import BatchedRollout, GymnasiumRollout, Players
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import Arrays, taken
 from common.ne.population.spaces import Spaces, spaces_of

@@ -1,6 +1,7 @@
-"""The end of a run: the last figure, the pictures, the summary."""
+"""The end of a run: the last figure, the curves and pictures, the summary. Matplotlib is imported only then."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from common.ne.champion import write_champion
 from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evolution import Evolution
 from common.ne.outputs.gif import record_champion
-from common.ne.outputs.plots import plot_run
-from common.ne.outputs.records import Records
+from common.ne.outputs.records import TIMINGS_FILE_NAME, Records
+from common.run.metrics import read_metrics
+from common.run.plots import save_lines
 from common.run.summary import print_summary
 from common.run.wandb import config_of
 
@@ -51,3 +53,38 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
     records.run.finish()
     print_summary(folder, {"generations": evolution.generation, **metrics}, pictures, records.run.address)
     return mean
+
+
+PLOTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "fitness": (
+        "total reward",
+        ("fitness/best", "fitness/mean", "fitness/median", "fitness/worst", "champion/validation"),
+    ),
+    "fitness_std": ("standard deviation of fitness", ("fitness/std",)),
+    "mutation_strength": ("mutation strength", ("population/mutation_strength", "algorithm/sigma")),
+    "diversity": ("spread of parameters", ("population/diversity",)),
+    "topology": ("per network", ("population/nodes", "population/edges")),
+    "seconds": ("seconds", ("seconds/ask", "seconds/evaluate", "seconds/tell", "seconds/validate")),
+    "steps_per_second": ("useful steps per second", ("steps_per_second",)),
+}
+"""For each picture: what its vertical axis shows, and its lines; a line that was never logged is left out."""
+
+
+def plot_run(folder: Path) -> list[Path]:
+    """Draws the curves of a run.
+
+    Args:
+        folder: The run's folder; `metrics.csv` and `timings.csv` are read.
+
+    Returns:
+        The files written.
+    """
+    rows = read_metrics(folder) + read_metrics(folder, TIMINGS_FILE_NAME)
+    paths = []
+    for name, (label, columns) in PLOTS.items():
+        lines = {column: [(row["step"], row[column]) for row in rows if column in row] for column in columns}
+        lines = {column: points for column, points in lines.items() if points}
+        if lines:
+            paths.append(folder / f"{name}.png")
+            save_lines(paths[-1], lines, "generation", label)
+    return paths

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import SteadyWandbLogger
 
 
 class _BrokenRun:

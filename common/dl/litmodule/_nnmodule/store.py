@@ -2,12 +2,50 @@
 
 from hydra_zen import ZenStore
 
-from common.dl.litmodule._nnmodule.cond_autoreg.store import store_configs as store_cond_autoreg_configs
-from common.dl.litmodule._nnmodule.cond_diffusion.store import store_configs as store_cond_diffusion_configs
+from common.dl.litmodule._nnmodule.cond_autoreg.backbone import (
+    FNNBackbone,
+    FNNBackboneConfig,
+    LSTMBackbone,
+    Mamba2Backbone,
+    RecurrentBackboneConfig,
+    RNNBackbone,
+)
+from common.dl.litmodule._nnmodule.cond_autoreg.base import BaseCAMConfig
+from common.dl.litmodule._nnmodule.cond_autoreg.cdam import CDAM
+from common.dl.litmodule._nnmodule.cond_autoreg.cgam import CGAM, CGAMConfig
+from common.dl.litmodule._nnmodule.cond_diffusion.dit1d1d import DiT1D1D, DiT1D1DConfig
 from common.dl.litmodule._nnmodule.feedforward import FNN, FNNConfig
-from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2Config
+from common.dl.litmodule._nnmodule.mamba2 import Mamba2, Mamba2BlocksConfig, Mamba2Config
 from common.dl.litmodule._nnmodule.mlp import MLP, MLPConfig
-from common.utils.hydra_zen import generate_config
+from common.utils.hydra_zen import generate_config, generate_config_partial
+
+
+def store_diffusive(store: ZenStore) -> None:
+    """Registers the diffusion transformer."""
+    store(generate_config(DiT1D1D, config=generate_config(DiT1D1DConfig)), group="litmodule/nnmodule", name="dit1d1d")
+
+
+def store_autoregressive(store: ZenStore) -> None:
+    """Registers models, each with the LSTM as its backbone unless told otherwise, and backbones."""
+    for name, model, config in (("cdam", CDAM, BaseCAMConfig), ("cgam", CGAM, CGAMConfig)):
+        store(
+            generate_config(
+                model, config=generate_config(config), hydra_defaults=["_self_", {"model_partial": "lstm"}]
+            ),
+            group="litmodule/nnmodule",
+            name=name,
+        )
+    for name, backbone, backbone_config in (
+        ("fnn", FNNBackbone, FNNBackboneConfig),
+        ("rnn", RNNBackbone, RecurrentBackboneConfig),
+        ("lstm", LSTMBackbone, RecurrentBackboneConfig),
+        ("mamba2", Mamba2Backbone, Mamba2BlocksConfig),
+    ):
+        store(
+            generate_config_partial(backbone, config=generate_config(backbone_config)),
+            group="litmodule/nnmodule/model_partial",
+            name=name,
+        )
 
 
 def store_configs(store: ZenStore) -> None:
@@ -15,5 +53,5 @@ def store_configs(store: ZenStore) -> None:
     store(generate_config(FNN, config=generate_config(FNNConfig)), group="litmodule/nnmodule", name="fnn")
     store(generate_config(MLP, config=generate_config(MLPConfig)), group="litmodule/nnmodule", name="mlp")
     store(generate_config(Mamba2, config=generate_config(Mamba2Config)), group="litmodule/nnmodule", name="mamba2")
-    store_cond_autoreg_configs(store)
-    store_cond_diffusion_configs(store)
+    store_autoregressive(store)
+    store_diffusive(store)

@@ -1,7 +1,7 @@
 """The base of Lightning modules that predict a 1-D signal from a 1-D conditioning signal.
 
 Axes: B batch; L length; C numbers per step of the condition; T numbers per step of the target; S samples drawn per
-condition.
+condition. In pictures, the first numbers of a step are drawn.
 """
 
 from abc import abstractmethod
@@ -9,21 +9,100 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 from torchmetrics.regression import NormalizedRootMeanSquaredError
 
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
-from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
-from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_signals
 from common.run.plots import save_figure
 from common.utils.beartype import ge, lt, shape_checked
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+NUM_COLUMNS = 2
+
+
+@shape_checked
+def plot_signals(
+    condition: Float[Tensor, "B L C"],
+    target: Float[Tensor, "B L T"],
+    samples: Float[Tensor, "S B L T"],
+    interval: tuple[float, float],
+) -> "matplotlib.figure.Figure":
+    """Draws each condition with its target and what was predicted: the samples' mean, and their interval.
+
+    Args:
+        condition: The conditioning signals.
+        target: What was to be predicted.
+        samples: What was predicted.
+        interval: The quantiles between which a band is drawn, if there are several samples.
+    """
+    from matplotlib.figure import Figure
+
+    num_columns = min(NUM_COLUMNS, len(condition))
+    num_rows = -(-len(condition) // num_columns)
+    figure = Figure(figsize=(6 * num_columns, 2.2 * num_rows + 0.6), layout="constrained")
+    grid = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for axes in grid[len(condition) :]:
+        axes.axis("off")
+    for index, axes in zip(range(len(condition)), grid, strict=False):
+        axes.plot(condition[index, :, 0].numpy(), color="#bdc3c7", linewidth=1, label="condition")
+        axes.plot(target[index, :, 0].numpy(), color="#2c3e50", linewidth=1.5, label="target")
+        drawn = samples[:, index, :, 0]
+        axes.plot(drawn.mean(dim=0).numpy(), color="#c0392b", linewidth=1.2, label="prediction")
+        if len(drawn) > 1:
+            low, high = drawn.quantile(torch.tensor(interval), dim=0)
+            steps = range(drawn.shape[1])
+            axes.fill_between(steps, low.numpy(), high.numpy(), color="#c0392b", alpha=0.25, linewidth=0)
+    grid[0].legend(loc="upper right", fontsize=8)
+    return figure
+
+
+def draw_pixels(figure: "matplotlib.figure.Figure") -> np.ndarray:
+    """Returns a figure as a picture: height × width × 3 bytes.
+
+    Args:
+        figure: Not changed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+class ExponentialAverage(AveragedModel):
+    """A copy of a network whose parameters follow the network's: p̄ ← d·p̄ + (1 − d)·p.
+
+    The decay d rises from 0.1 to the given one, as (1 + n) / (10 + n) after n updates, so that the copy soon forgets
+    the parameters that the network began with.
+
+    Attributes:
+        module: The copy; its parameters ask for no gradient.
+
+    Args:
+        network: The network to follow.
+        decay: The final d.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, avg_fn=self._average)
+        self.decay = decay
+        self.requires_grad_(requires_grad=False)
+
+    def _average(self, averaged: Tensor, current: Tensor, num_updates: Tensor | int) -> Tensor:
+        decay = min(self.decay, (1 + float(num_updates)) / (10 + float(num_updates)))
+        return averaged.lerp(current, 1 - decay)
+
 
 INTERVAL = (0.05, 0.95)
 """The quantiles between which a sampled prediction's interval lies: 90 % of the samples."""

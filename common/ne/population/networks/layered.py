@@ -1,8 +1,8 @@
-"""Networks of layers, with or without recurrence: all parameters of an individual lie in one row.
+"""Networks of layers, with or without recurrence (Elman 1990, "Finding structure in time").
 
-A hidden layer computes tanh(x W + b), or tanh(x W + h U + b) from what it computed the step before; the last layer
-computes x W + b. Sums run over the inputs in their order, so that an episode's outputs do not depend on which others
-are computed beside it, as a library's matrix product would not promise.
+All parameters of an individual lie in one row. A hidden layer computes tanh(x W + b), or tanh(x W + h U + b) from what
+it computed the step before; the last layer computes x W + b. Sums run over the inputs in their order, so that an
+episode's outputs do not depend on which others are computed beside it, as a library's matrix product would not promise.
 
 Axes: p individuals; n episodes; i inputs of a layer; j outputs of a layer; d parameters; m numbers of memory;
 x outputs of the network.
@@ -176,3 +176,15 @@ def _product(
     products = np.multiply(values[:, None], weights, order="C")
     sums: np.ndarray = products.sum(axis=0) if num_outputs * size > 1 else products.cumsum(axis=0)[-1]
     return sums  # NumPy adds whole rows in their order, but a single column in pairs; hence the running sum.
+
+
+class FeedforwardNetworks(LayeredNetworks):
+    """Networks without memory: each action follows from the observation alone."""
+
+    is_recurrent = False
+
+
+class RecurrentNetworks(LayeredNetworks):
+    """Networks whose hidden layers also see what they computed in the step before; they start at zero."""
+
+    is_recurrent = True
