@@ -36,7 +36,7 @@ class Engine:
         without_effect: Further keys, or parents of keys, that do not change the result of the steps that are taken.
         objective: The metric by which runs are judged; None where there is none.
         direction: What its runs do with it.
-        results: How the names of metrics begin that say how a run came out.
+        results: How the names of metrics begin that say how a run came out, those first that say most.
         checkpoints: The folder of a run's checkpoints, below the run's own.
         chosen: What a run may choose by itself: by key the name under which a checkpoint holds what it chose.
         loader: The module whose `load_run(folder, allowed_targets)` loads a run; None where that cannot be done.

@@ -85,7 +85,8 @@ def print_runs(runs: list[Run], is_one_task: bool) -> None:
     for run in runs:
         place = run.title if is_one_task else f"{run.project}/{run.task}/{run.title}"
         best = best_point(run)
-        result = f"best: {results_text(best.results)}" if best else results_text(run.results)
+        told = results_text((best or run).results, run.record.engine.results)
+        result = f"best: {told}" if best else told
         overrides = overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")
         rows.append([place, state_text(run), duration_text(run.seconds), overrides, result])
     console().print(make_table(*columns, rows=rows))

@@ -22,7 +22,7 @@ DEEP_LEARNING = Engine(
     ],
     objective=MONITOR,
     direction="minimize",
-    results=["val/", "test/"],
+    results=["test/", "val/"],
     checkpoints="lightning",
     chosen={
         "datamodule.config.fixed_per_device_batch_size": "batch_size",

@@ -23,7 +23,7 @@ from common.run.checkpoint import BEST, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.run.upload import Uploads
-from common.utils.wandb import sync_command
+from common.run.wandb import sync_command
 
 log = logging.getLogger(__name__)
 

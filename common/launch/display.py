@@ -70,7 +70,8 @@ class Job:
             metrics = read_last_metrics(self.folder)
         except (OSError, ValueError):  # A network's file system may take a file away that is being replaced.
             return ""
-        return results_text({name: value for name, value in metrics.items() if name not in FIXED_COLUMNS})
+        results = {name: value for name, value in metrics.items() if name not in FIXED_COLUMNS}
+        return results_text(results, self.point.engine.results)
 
     @property
     def seconds(self) -> float:

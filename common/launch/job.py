@@ -31,13 +31,12 @@ from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started, end_with_parent, folder_of_job
-from common.run.atomic import write_text_atomically
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import UnusableFileError
 from common.run.finished import forget_finished, put_back_finished
 from common.run.folder import make_ready
 from common.run.provenance import end_launch, start_launch
-from common.run.record import FILE_NAME, Status
+from common.run.record import Status, write_record
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
 
@@ -217,14 +216,14 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
 
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
-        before = (run.folder / FILE_NAME).read_text()
+        before = run.record
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
             with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
         except DamagedRunError:
-            write_text_atomically(run.folder / FILE_NAME, before)
+            write_record(run.folder, before)
             raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"

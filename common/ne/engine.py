@@ -11,7 +11,7 @@ NEUROEVOLUTION = Engine(
     without_effect=["config.save_every_n_generations"],
     objective="champion/test",
     direction="maximize",
-    results=["champion/", "fitness/best"],
+    results=["champion/test", "champion/", "fitness/best"],
     checkpoints="lightning",
     loader="common.ne.load",
 )

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from common.engine import Engine
+from common.dl.engine import DEEP_LEARNING
 from common.launch.display import MOST_ROWS, Job, State, displayed, view_of
 from common.launch.point import Point
 from common.run.metrics import MetricsFile
@@ -21,7 +21,7 @@ from common.run.metrics import MetricsFile
 
 def job_of(folder: Path, *overrides: str, state: State = "pending") -> Job:
     folder.mkdir(exist_ok=True)
-    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, Engine())
+    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, DEEP_LEARNING)
     return Job(point, folder, state)
 
 

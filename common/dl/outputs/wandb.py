@@ -12,8 +12,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from common.foreign.pytorch_lightning import without_withdrawn_argument
 from common.run.ranks import this_rank
 from common.run.upload import Uploads
-from common.run.wandb import config_of, run_id, wandb_settings
-from common.utils.wandb import Mode, Steady, start_where_reachable
+from common.run.wandb import Mode, Steady, config_of, run_id, start_where_reachable, wandb_settings
 
 
 class UploadRequests(Callback):

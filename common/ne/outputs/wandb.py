@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.run.upload import Uploads
-from common.run.wandb import config_of, run_id, wandb_settings
-from common.utils.wandb import Mode, Steady, start_where_reachable, sync_command
+from common.run.wandb import Mode, Steady, config_of, run_id, start_where_reachable, sync_command, wandb_settings
 
 
 class BaseRun:
