@@ -8,7 +8,7 @@ from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.engine import DEEP_LEARNING
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
 from common.dl.outputs.metrics import NoLogger
-from common.dl.outputs.wandb import SteadyWandbLogger
+from common.dl.outputs.wandb import BestEffortWandbLogger
 from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 
@@ -35,5 +35,5 @@ def store_configs(store: ZenStore) -> None:
         group="callbacks",
         name="early_stopping",
     )
-    store_loggers(store, SteadyWandbLogger, NoLogger)
+    store_loggers(store, BestEffortWandbLogger, NoLogger)
     store_litmodule_configs(store)

@@ -16,9 +16,9 @@ from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.sampler import order_seed
 from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.litmodule.base import BaseLitModule
-from common.dl.outputs.wandb import SteadyWandbLogger, instantiate_logger
+from common.dl.outputs.wandb import BestEffortWandbLogger, instantiate_logger
 from common.dl.random_states import seed_everything
-from common.dl.utils.lightning import instantiate_trainer, silence_noise
+from common.dl.utils.lightning import instantiate_trainer, silence_messages
 from common.run.checkpoint import BEST, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
@@ -51,7 +51,7 @@ def train(
     Returns:
         The validation loss; NaN where nothing is validated.
     """
-    silence_noise()
+    silence_messages()
     seed_everything(config.seed)
     folder = Path(config.output_dir)
     checkpoints = folder / DEEP_LEARNING.checkpoints
@@ -108,7 +108,7 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     Returns:
         Where to see the run, or how to upload it; None where W&B is off.
     """
-    if not isinstance(logger, SteadyWandbLogger):
+    if not isinstance(logger, BestEffortWandbLogger):
         return None
     run = logger.experiment
     address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)

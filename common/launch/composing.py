@@ -33,7 +33,7 @@ VERSION_BASE = "1.3"
 """The version of Hydra whose defaults hold."""
 
 
-class Variations(ConfigLoaderImpl):
+class CachingConfigLoader(ConfigLoaderImpl):
     """Hydra's loader of configurations, which remembers what it has composed.
 
     Args:
@@ -117,10 +117,10 @@ class Variations(ConfigLoaderImpl):
 
 
 @contextmanager
-def composing_once(engine: Engine) -> Iterator[Variations]:
+def composing_once(engine: Engine) -> Iterator[CachingConfigLoader]:
     """Yields a loader of the running project's configurations that Hydra uses too: it composes nothing again."""
     version.setbase(VERSION_BASE)
-    loader = Variations(create_config_search_path(str(get_absolute_project_path())), engine)
+    loader = CachingConfigLoader(create_config_search_path(str(get_absolute_project_path())), engine)
     Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
     use_loader(lambda **_: loader)
     try:

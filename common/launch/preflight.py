@@ -22,7 +22,7 @@ from common.check.tree import nodes
 from common.check.tree import resolve as resolve_target
 from common.config import Device
 from common.errors import ConfigError
-from common.launch.composing import CONFIG_NAME, Variations
+from common.launch.composing import CONFIG_NAME, CachingConfigLoader
 from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
 from common.launch.role import folder_of_job, refuse_foreign_rank
 from common.launch.sweep.optuna import search_of
@@ -41,7 +41,9 @@ CheckSubtask = Callable[..., list[Problem]]
 """Returns what only the engine can see: `BaseTaskRunner.check_subtask`."""
 
 
-def check_command(loader: Variations, declared: Declared, check_subtask: CheckSubtask, overrides: list[str]) -> bool:
+def check_command(
+    loader: CachingConfigLoader, declared: Declared, check_subtask: CheckSubtask, overrides: list[str]
+) -> bool:
     """Composes and checks every point of a command.
 
     Args:
@@ -193,7 +195,7 @@ def _described_errors() -> Iterator[None]:
         raise ConfigError(_describe_composition_error(error)) from error
 
 
-def _forced(point: list[str], loader: Variations) -> list[str]:
+def _forced(point: list[str], loader: CachingConfigLoader) -> list[str]:
     """Returns overrides that compose even where a key does not exist, so that one check judges all keys."""
     return [
         text_of(override)

@@ -21,7 +21,7 @@ from common.runner import BaseTaskRunner
 PARTS = ("algorithm", "evaluator", "population", "config")
 
 
-def check_fit(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_components(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the environment cannot be played, or the algorithm cannot start with the population.
 
     Nothing is judged where they could not be built. What is built is thrown away: it takes milliseconds.
@@ -67,7 +67,7 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
         is_plain: bool,  # noqa: ARG003  # It takes milliseconds.
     ) -> list[Problem]:
         """Returns a problem if algorithm, population and environment do not fit each other."""
-        return check_fit(config, wrong_keys)
+        return check_components(config, wrong_keys)
 
     @staticmethod
     def run_subtask(

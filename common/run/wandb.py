@@ -102,7 +102,7 @@ def end_open_run(exit_status: int = 0) -> None:
     if wandb is None:
         return
     if wandb.run is not None:
-        ending = Steady()
+        ending = BestEffort()
         ending.pieces = Path(wandb.run.settings.sync_dir)
         ending.has_failed = has_failed()  # And was reported.
         ending.attempt(lambda: wandb.run.finish(exit_code=exit_status))
@@ -110,7 +110,7 @@ def end_open_run(exit_status: int = 0) -> None:
         forget_service()
 
 
-class Steady:
+class BestEffort:
     """Gives W&B up at its first failure: it is reported once, and the run goes on.
 
     Attributes:

@@ -9,7 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import ConfigError
-from common.launch.composing import Variations
+from common.launch.composing import CachingConfigLoader
 from common.launch.local import launch
 from common.launch.point import Command
 from common.launch.resources import LocalResources, Resources
@@ -39,7 +39,7 @@ class LocalLauncher(Launcher):
     def command(self, search: Search) -> Command:
         """Returns what is asked for, given what chooses the points."""
         loader = self.hydra_context.config_loader
-        assert isinstance(loader, Variations)
+        assert isinstance(loader, CachingConfigLoader)
         return Command(self.hydra_context, self.task_function, self.config, search, self.resources, loader.engine)
 
     def run(self, search: Search) -> Sequence[JobReturn]:

@@ -20,7 +20,7 @@ from torchmetrics import Metric
 from common.dl.config import MAX_SKIPPED_STEPS, OnBadLoss
 from common.dl.datamodule.base import sampler_of
 from common.dl.datamodule.own_loader import own_sampler
-from common.dl.outputs.wandb import SteadyWandbLogger, wandb_logger
+from common.dl.outputs.wandb import BestEffortWandbLogger, wandb_logger
 from common.dl.ranks import mean_over_ranks
 from common.errors import ContractError, RunError
 from common.utils.beartype import ge
@@ -301,7 +301,7 @@ class BaseLitModule(LightningModule, ABC):
         self._samples = None
         logger.attempt(lambda: self._send_table(logger, samples))
 
-    def _send_table(self, logger: SteadyWandbLogger, samples: Mapping[str, Tensor]) -> None:
+    def _send_table(self, logger: BestEffortWandbLogger, samples: Mapping[str, Tensor]) -> None:
         """Adds samples to the stage's table of samples, and sends what is new."""
         import wandb
 

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from common.foreign.pytorch_lightning import without_withdrawn_argument
 from common.run.ranks import this_rank
 from common.run.upload import Uploads
-from common.run.wandb import Mode, Steady, config_of, run_id, start_where_reachable, wandb_settings
+from common.run.wandb import BestEffort, Mode, config_of, run_id, start_where_reachable, wandb_settings
 
 
 class UploadRequests(Callback):
@@ -31,22 +31,22 @@ class UploadRequests(Callback):
             self.uploads.request()
 
 
-def wandb_logger(trainer: Trainer) -> "SteadyWandbLogger | None":
+def wandb_logger(trainer: Trainer) -> "BestEffortWandbLogger | None":
     """Returns the W&B logger of a trainer, on the one rank that logs."""
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, SteadyWandbLogger)]
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, BestEffortWandbLogger)]
     return loggers[0] if loggers and trainer.is_global_zero else None
 
 
-class SteadyWandbLogger(Steady, WandbLogger):
+class BestEffortWandbLogger(BestEffort, WandbLogger):
     """Lightning's W&B logger, but a failure is reported once, and then W&B is left alone."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Sends what a Lightning module calls its hyperparameters."""
-        self.attempt(lambda: super(SteadyWandbLogger, self).log_hyperparams(params, *args, **kwargs))
+        self.attempt(lambda: super(BestEffortWandbLogger, self).log_hyperparams(params, *args, **kwargs))
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Sends scalars."""
-        self.attempt(lambda: super(SteadyWandbLogger, self).log_metrics(dict(metrics), step))
+        self.attempt(lambda: super(BestEffortWandbLogger, self).log_metrics(dict(metrics), step))
 
     def log_row(self, row: Mapping[str, Any], step: int | None = None) -> None:
         """Sends anything that W&B can show, such as tables.
@@ -69,7 +69,7 @@ class SteadyWandbLogger(Steady, WandbLogger):
 
     def finalize(self, status: str) -> None:
         """Lightning's hook at the end of each of its phases."""
-        self.attempt(lambda: super(SteadyWandbLogger, self).finalize(status))
+        self.attempt(lambda: super(BestEffortWandbLogger, self).finalize(status))
 
 
 def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
@@ -81,12 +81,12 @@ def instantiate_logger(logger: partial[Logger], folder: Path) -> Logger:
     """
     if not this_rank().is_first:
         return DummyLogger()
-    if logger.func is not SteadyWandbLogger:
+    if logger.func is not BestEffortWandbLogger:
         return logger()
     return start_where_reachable(folder, lambda mode: _start(logger, folder, mode)) or DummyLogger()
 
 
-def _start(logger: partial[Logger], folder: Path, mode: Mode) -> SteadyWandbLogger:
+def _start(logger: partial[Logger], folder: Path, mode: Mode) -> BestEffortWandbLogger:
     """Starts a W&B run with the whole configuration."""
     settings = wandb_settings(folder)
     name = logger.keywords["name"] or folder.name

@@ -46,7 +46,7 @@ SILENCED_LOGGERS = {
 """Loggers that speak only from WARNING on, and why."""
 
 
-def silence_noise() -> None:
+def silence_messages() -> None:
     """Silences the listed messages for this process."""
     for pattern in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from jaxtyping import UInt64
 from omegaconf import DictConfig
+from typing_extensions import override
 
 from common.errors import ConfigError
 from common.ne.evaluator.base import BaseEvaluator, Episodes
@@ -85,17 +86,17 @@ class ScoreGym(BaseEvaluator):
         config.backend = _choose_backend(config.environment, config.backend)
         return {"environment": config.environment, "gymnasium": gymnasium.__version__}
 
+    @override
     @cached_property
     def spaces(self) -> Spaces:
-        """See `BaseEvaluator`."""
         environment = self._make()
         return spaces_of(self.config.environment, environment.observation_space, environment.action_space)
 
+    @override
     @shape_checked
     def play(
         self, actors: Actors, arrays: Arrays, individuals: np.ndarray, seeds: UInt64[np.ndarray, " n"]
     ) -> Episodes:
-        """See `BaseEvaluator`."""
         if self.config.backend == "numba":
             return self._compiled_rollout(actors).play(arrays, individuals, seeds)  # type: ignore[no-any-return]
         players = taken(arrays, individuals)
@@ -103,10 +104,10 @@ class ScoreGym(BaseEvaluator):
             return BatchedRollout(PHYSICS[self.config.environment], actors, players, seeds).play()
         return GymnasiumRollout(self.environments, self._make, actors, players, individuals, seeds).play()
 
+    @override
     def record(
         self, actors: Actors, arrays: Arrays, seed: int, render_mode: str = "rgb_array"
     ) -> tuple[list[np.ndarray], float]:
-        """See `BaseEvaluator`."""
         if render_mode != "human":
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # Draws without a screen.
         environment = self._make(render_mode=render_mode)

@@ -21,6 +21,7 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
+from typing_extensions import override
 
 from common.ne.population.networks.base import DYNAMIC, Arrays, BaseNetworks, KernelArrays
 from common.ne.population.networks.mutation import MutationConfig, mutated
@@ -197,8 +198,9 @@ class DynamicNetworks(BaseNetworks):
         self.num_nodes = num_outputs + config.max_hidden
         self.growth = Growth(num_inputs, num_outputs, config.locality)
 
+    @override
     def draw(self, size: int, rng: np.random.Generator) -> Arrays:
-        """See `BaseNetworks`: each output listens to some inputs; then nodes grow."""
+        """Lets each output listen to some inputs; then nodes grow."""
         config = self.config
         shape = (size, self.num_nodes, config.num_connections)
         zeros = np.zeros(shape[:2])
@@ -220,8 +222,9 @@ class DynamicNetworks(BaseNetworks):
             self.growth.grow(arrays, np.ones(size, bool), rng)
         return arrays
 
+    @override
     def mutate(self, arrays: Arrays, first: int, rng: np.random.Generator) -> None:
-        """See `BaseNetworks`: rates, then topology, then weights."""
+        """Changes rates, then topology, then weights."""
         own = {name: array[first:].copy() for name, array in arrays.items()}
         size, config = len(own["rates"]), self.config
         factors = np.exp(rng.standard_normal((size, 2)) / 2)
@@ -240,17 +243,18 @@ class DynamicNetworks(BaseNetworks):
         for name, array in own.items():
             arrays[name][first:] = array
 
+    @override
     @shape_checked
     def start_memory(self, arrays: Arrays) -> Float64[np.ndarray, "n m"]:
-        """See `BaseNetworks`: nodes are silent; their statistics go on."""
+        """Silences the nodes; their statistics go on."""
         statistics = [arrays[name] for name in ("counts", "means", "squares")]
         return np.concatenate([np.zeros_like(statistics[0]), *statistics], axis=1)
 
+    @override
     @shape_checked
     def forward(
         self, arrays: Arrays, memory: Float64[np.ndarray, "n m"], inputs: Float64[np.ndarray, "n i"]
     ) -> Float64[np.ndarray, "n x"]:
-        """See `BaseNetworks`."""
         size, num = len(inputs), self.num_nodes
         values = np.concatenate([inputs, memory[:, :num], np.zeros((size, 1))], axis=1)  # The last stands for none.
         heard = np.take_along_axis(values, arrays["sources"].reshape(size, -1), axis=1)
@@ -267,20 +271,21 @@ class DynamicNetworks(BaseNetworks):
         memory[:, :num] = np.tanh(standardized)
         return np.asarray(standardized[:, : self.num_outputs])
 
+    @override
     def for_kernel(self, arrays: Arrays) -> KernelArrays:
-        """See `BaseNetworks`."""
         size = len(arrays["weights"])
         numbers, indices = (arrays[name].reshape(size, -1) for name in ("weights", "sources"))
         table = np.array([[self.num_nodes, self.num_outputs, self.config.num_connections]])
         return KernelArrays(DYNAMIC, numbers, indices, table, self.num_nodes)
 
+    @override
     def carry(self, arrays: Arrays, memory: np.ndarray) -> None:
-        """See `BaseNetworks`: nodes keep their statistics."""
+        """Keeps the statistics of nodes."""
         parts = np.split(memory, 4, axis=1)
         arrays["counts"], arrays["means"], arrays["squares"] = (part.copy() for part in parts[1:])
 
+    @override
     def metrics(self, arrays: Arrays) -> dict[str, float]:
-        """See `BaseNetworks`."""
         is_used = arrays["sources"] >= 0
         return {
             "mutation_strength": float(arrays["strengths"][is_used].mean()) if is_used.any() else 0.0,
@@ -290,6 +295,7 @@ class DynamicNetworks(BaseNetworks):
             "pruning_rate": float(arrays["rates"][:, 1].mean()),
         }
 
+    @override
     def diversity(self, arrays: Arrays) -> float:
-        """See `BaseNetworks`; a connection that is not there counts as a weight of 0."""
+        """Counts a connection that is not there as a weight of 0."""
         return float(arrays["weights"].std(axis=0).mean())
