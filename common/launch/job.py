@@ -222,7 +222,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
         try:
             with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
-        except DamagedRunError:
+        except DamagedRunError:  # For whoever mends it, the folder stays as it was, without this launch.
             write_record(run.folder, before)
             raise
         except BaseException as error:

@@ -124,7 +124,9 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
     """
     if not may_continue:
         return new_run(path, wanted, "a new run, as config.ckpt_path asks")
+    # Only the newest: an older one was left for it, and two that go on would be two histories of one run.
     newest = next(iter(earlier.runs), None)
+    # Each damaged run is named, whatever is chosen: it may be the one that should have been continued.
     damages = _texts_of_damaged(earlier.damaged, wanted.engine.checkpoints)
     if newest is not None:
         obstacle = try_to_continue(newest, wanted)
@@ -149,6 +151,7 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
     Returns:
         Why it is not continued, or None if it is.
     """
+    # What costs nothing is asked first. The lock comes last: to take it may last a minute, and keeps others away.
     obstacle = obstacle_to_continuing(run, wanted) or _obstacle_in_queue(run) or _obstacle_to_locking(run)
     if obstacle is not None:
         return obstacle
@@ -159,6 +162,7 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
     _warn_of_packages(run.record, wanted)
     if run.record.has_finished and run.record.kind != "sweep":  # A sweep has no checkpoint; its points keep theirs.
         keep_finished(run.folder, run.record.engine.checkpoints)
+    # Its process is gone, or its lock could not have been had: so it was killed before it could write how it ended.
     state = "interrupted" if run.record.status == "running" else run.record.status
     run.reason = f"continuing the {state} run {run.folder.name}"
     run.record = replace(
@@ -172,8 +176,10 @@ def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
     name, record = run.folder.name, run.record
     if record.is_finished_at(wanted.budget):
         return f"{name} is finished at this budget"
+    # An unfinished run that was asked for more is not cut short: it may be past this budget already.
     if wanted.budget != record.budget and not is_larger_budget(wanted.budget, record.budget):
         return f"{name} was asked for more than this"
+    # The same configuration may mean something else to other code: no run is made by two states of it.
     changed = changed_files(wanted.code, record.code)
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
@@ -190,6 +196,7 @@ def new_run(path: Path, wanted: Record, reason: str) -> Run:
     locks: list[FolderLock] = []
 
     def prepare(folder: Path) -> None:
+        # Locked and on record before it has its name: no other launch ever sees it as nobody's.
         locks.append(FolderLock(folder))
         locks[0].acquire()
         write_record(folder, record)
@@ -221,6 +228,7 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
             earlier.foreign = folder
         else:
             earlier.runs.append(run)
+    # By what is on record: folders may have been copied or renamed, which changes their own times and names.
     earlier.runs.sort(key=lambda run: (run.record.created_ns, run.folder), reverse=True)
     return earlier
 
@@ -268,6 +276,7 @@ def _obstacle_to_locking(run: Run) -> str | None:
     except OSError as error:
         return f"{run.folder.name} cannot be written to: {error.strerror}"
     try:
+        # Between the first look and the lock another launch may have come and gone.
         if put_back_finished(run.folder) or _version_of(run.folder) != run.version:
             run.record = read_record(run.folder)
     except (OSError, DamagedRecordError) as error:

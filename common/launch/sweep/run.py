@@ -226,6 +226,7 @@ def choose_sweep(search: Search, examples: list[Point], path: Path) -> Run:
     identity = hashlib.sha256("".join(facts).encode()).hexdigest()[:LENGTH]
     wanted = replace(first, kind="sweep", identity=identity, budget=search.budget or first.budget, overrides=[])
     earlier = earlier_runs(path.parent, wanted)
+    # Taken whatever its state and code: its finished points are what is asked for, and the others find a folder in it.
     if earlier.runs and any(point.config.config.skip_finished for point in examples):
         if take_over(earlier.runs[0], wanted):
             return earlier.runs[0]
