@@ -32,8 +32,7 @@ def ours(name: str, backend: str) -> Callable[[Networks, int], int]:
 
     from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
     from common.ne.population.actor import Actors, ActorsConfig
-    from common.ne.population.networks.feedforward import FeedforwardNetworks
-    from common.ne.population.networks.layered import LayeredNetworksConfig
+    from common.ne.population.networks.layered import FeedforwardNetworks, LayeredNetworksConfig
     from common.ne.random_numbers import episode_seeds
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -116,8 +116,7 @@ def save_populations(folder: Path, environment: str, size: int, generations: int
     from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
     from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
     from common.ne.population.actor import Actors, ActorsConfig
-    from common.ne.population.networks.feedforward import FeedforwardNetworks
-    from common.ne.population.networks.layered import LayeredNetworksConfig
+    from common.ne.population.networks.layered import FeedforwardNetworks, LayeredNetworksConfig
     from common.ne.random_numbers import episode_seeds
 
     evaluator = ScoreGym(ScoreGymConfig(environment, backend="numba"))

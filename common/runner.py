@@ -11,6 +11,7 @@ from hydra_zen import ZenStore, zen
 from omegaconf import DictConfig
 
 from common.check.problem import Problem
+from common.engine import Engine
 from common.errors import ConfigError, ContractError, report_errors
 from common.launch import preflight
 from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
@@ -28,20 +29,27 @@ class BaseTaskRunner(ABC):
     Attributes:
         allowed_targets: Further modules or objects, as dotted paths, that a `_target_` may name (for example
             `("scipy.signal",)`). Only Python code can widen the list, never a YAML file.
+        engine: What the engine says of itself; a class that defines `run_subtask` has or inherits it.
     """
 
     allowed_targets: ClassVar[tuple[str, ...]] = ()
+    engine: ClassVar[Engine]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuses a subclass that replaces a final method, and watches that `store_configs` calls its parent's.
 
         Raises:
-            ContractError: the subclass defines `run_task` or `handle_configs`.
+            ContractError: the subclass defines `run_task` or `handle_configs`, or runs subtasks without an engine.
         """
         super().__init_subclass__(**kwargs)
         for name in FINAL_METHODS:
             if name in cls.__dict__:
                 raise ContractError(f"{cls.__module__}.{cls.__qualname__} must not define {name}(): it is final.")
+        if "run_subtask" in cls.__dict__ and not hasattr(cls, "engine"):
+            raise ContractError(
+                f"{cls.__module__}.{cls.__qualname__} does not say what its engine is. Add engine = Engine(…), with "
+                "from common.engine import Engine."
+            )
         if "store_configs" in cls.__dict__:
             cls.store_configs = classmethod(_calls_super(cls, cls.__dict__["store_configs"].__func__))  # type: ignore[assignment, method-assign]
 
@@ -64,7 +72,7 @@ class BaseTaskRunner(ABC):
                 main()
                 return
             declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
-            with composing_once() as loader:
+            with composing_once(cls.engine) as loader:
                 if preflight.check_command(loader, declared, cls.check_subtask, overrides):
                     main()
 

@@ -1,19 +1,56 @@
-"""Registers what both engines share: Hydra's settings, launchers and sweepers, and each engine's loggers."""
+"""Registers what all engines share: Hydra's settings, launchers and sweepers, how Python logs, and loggers.
+
+A run logs bare messages in the terminal, and dated ones in `<task>.log`.
+"""
 
 from dataclasses import fields
+from typing import Any
 
 from hydra.conf import JobConf, SweepDir
 from hydra_zen import ZenStore
 
 from common.config import BaseHydraConfig, BaseSubtaskConfig, BaseTaskConfig
 from common.launch.composing import CONFIG_NAME
-from common.launch.local import LocalLauncherConfig
-from common.launch.slurm.launcher import SlurmLauncherConfig
+from common.launch.resources import LocalLauncherConfig, SlurmLauncherConfig
 from common.launch.sweep.optuna import OptunaSweeperConfig
 from common.launch.sweep.search import GridSweeperConfig
-from common.run.log import JOB_LOGGING, QUIET_LOGGING
 from common.utils.hydra_zen import generate_config, generate_config_partial
 from common.utils.runner import get_project_name, get_task_name
+
+JOB_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "formatters": {
+        "terminal": {"format": "%(message)s"},
+        "file": {"format": "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "terminal",
+            "level": "INFO",
+            "stream": "ext://sys.stderr",
+        },
+        "file": {
+            "class": "logging.FileHandler",
+            "formatter": "file",
+            "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
+        },
+    },
+    "root": {"level": "INFO", "handlers": ["console", "file"]},
+    # A failed run's traceback: in the file, not in the terminal.
+    "loggers": {"common.launch.job": {"level": "DEBUG"}},
+    "disable_existing_loggers": False,
+}
+"""`hydra.job_logging`: what a job logs goes to the terminal and to the run's folder."""
+
+QUIET_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "formatters": {"terminal": {"format": "%(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "terminal", "stream": "ext://sys.stderr"}},
+    "root": {"level": "WARNING", "handlers": ["console"]},
+    "disable_existing_loggers": False,
+}
+"""`hydra.hydra_logging`: before a job starts, only warnings are worth a line."""
 
 
 def store_configs(store: ZenStore) -> None:
@@ -30,8 +67,8 @@ def store_hydra(store: ZenStore) -> None:
             job=JobConf(name=get_task_name(), chdir=False),
         )
     )
-    store(LocalLauncherConfig, group="hydra/launcher", name="local")
-    store(SlurmLauncherConfig, group="hydra/launcher", name="slurm")
+    store(LocalLauncherConfig(), group="hydra/launcher", name="local")
+    store(SlurmLauncherConfig(), group="hydra/launcher", name="slurm")
     store(GridSweeperConfig, group="hydra/sweeper", name="grid")
     store(OptunaSweeperConfig, group="hydra/sweeper", name="optuna")
     store(JOB_LOGGING, group="hydra/job_logging", name="run")

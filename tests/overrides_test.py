@@ -102,7 +102,7 @@ PASSED: dict[str, dict[str, list[Any]]] = {
     "SeededPerBatch.__getitem__": {"indices": [SeededIndices([0], 0)]},
     # LearningRateMonitor passes the optimiser's own rates, which may be tensors; metrics_to_scalars gives the others.
     "MetricsFileLogger.log_metrics": {"metrics": ONE_RATE, "step": [None, 0]},
-    "SteadyWandbLogger.log_metrics": {"metrics": ONE_RATE, "step": [None, 0]},
+    "BestEffortWandbLogger.log_metrics": {"metrics": ONE_RATE, "step": [None, 0]},
     # Autograd fills in zeros for outputs that nobody used.
     "AddedStates.backward": {"grad": GRADIENT},
     "ChunkOutputs.backward": {"grad": GRADIENT},

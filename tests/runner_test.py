@@ -6,7 +6,8 @@ import pytest
 from hydra_zen import ZenStore
 
 from common.dl.runner import DeepLearningTaskRunner
-from common.errors import ConfigError
+from common.engine import Engine
+from common.errors import ConfigError, ContractError
 from common.runner import BaseTaskRunner
 
 
@@ -17,8 +18,15 @@ def test_a_final_method_cannot_be_replaced(base: type[BaseTaskRunner], name: str
         type("Mine", (base,), {name: classmethod(lambda cls: None)})
 
 
+def test_a_runner_that_does_not_say_what_its_engine_is_is_refused_when_it_is_defined() -> None:
+    with pytest.raises(ContractError, match=r"Mine does not say what its engine is\. Add engine = Engine\(…\)"):
+        type("Mine", (BaseTaskRunner,), {"run_subtask": staticmethod(lambda config: None)})
+
+
 class Calls(BaseTaskRunner):
     """Calls its parent's `store_configs`."""
+
+    engine = Engine()
 
     @classmethod
     def store_configs(cls, store: ZenStore) -> None:

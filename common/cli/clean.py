@@ -15,11 +15,11 @@ from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
 from common.cli.output import console, json_option, print_json, size_text
 from common.cli.runs import Run, State, read_run
-from common.run.checkpoint import FOLDER_NAME, LAST, PREVIOUS, is_whole
+from common.run.atomic import REMOVED, folder_prefix, leftovers_in
+from common.run.atomic import remove as remove_whole
+from common.run.checkpoint import LAST, PREVIOUS, is_whole
 from common.run.files import read_bytes
 from common.run.identity import is_larger_budget
-from common.run.leftovers import REMOVED, folder_prefix, leftovers_in
-from common.run.leftovers import remove as remove_whole
 from common.run.lock import FolderLock, is_held
 from common.run.metrics import FILE_NAME as METRICS
 from common.utils.table import make_table
@@ -100,8 +100,8 @@ def leftovers_of(runs: list[Run], task_folders: list[Path]) -> Iterator[Candidat
         runs: Runs and sweeps.
         task_folders: The folders that hold runs.
     """
-    own = [run.folder for run in [*runs, *all_points(iter(runs))]]
-    places = [*task_folders, *own, *(folder / FOLDER_NAME for folder in own)]
+    own = [*runs, *all_points(iter(runs))]
+    places = [*task_folders, *(run.folder for run in own), *(run.checkpoints for run in own)]
     for path in dict.fromkeys(path for place in places for path in leftovers_in(place)):
         yield Candidate(None, path, "left half made by a dead process", size_of(path))
 
@@ -113,7 +113,7 @@ def is_left_alone(run: Run) -> bool:
 
 def can_continue(run: Run) -> bool:
     """Returns whether a run holds anything that its command continues from: a good checkpoint, or an earlier end."""
-    return run.record.has_finished or any(is_whole(path) for path in run.folder.glob(f"{FOLDER_NAME}/*.ckpt"))
+    return run.record.has_finished or any(is_whole(path) for path in run.folder.glob("*/*.ckpt"))
 
 
 def _supersedes(finished: Run, run: Run) -> bool:
@@ -127,12 +127,12 @@ def is_empty(run: Run) -> bool:
         has_metrics = bool(run.metrics) or read_bytes(run.folder, METRICS).count(b"\n") > 1
     except OSError:
         has_metrics = os.path.lexists(run.folder / METRICS)
-    return not has_metrics and not any(run.folder.glob(f"{FOLDER_NAME}/*.ckpt"))
+    return not has_metrics and not any(run.folder.glob("*/*.ckpt"))
 
 
 def superseded_checkpoints(run: Run, has_finished_later: bool) -> Iterator[Candidate]:
     """Yields the checkpoints of an unfinished run that nobody needs any more."""
-    folder = run.folder / FOLDER_NAME
+    folder = run.checkpoints
     if has_finished_later:
         for path in sorted(folder.glob("*.ckpt")):
             yield Candidate(run, path, "superseded by a finished run", size_of(path))

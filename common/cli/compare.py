@@ -83,7 +83,7 @@ def all_metrics(groups: Sequence[Group]) -> list[str]:
 
 
 def shown_metrics(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
-    """Returns the metrics that are shown: those that are wanted, or those of test, validation and champion, or all.
+    """Returns the metrics that are shown: those that are wanted, or those that their engines call results, or all.
 
     Raises:
         ConfigError: no run has one that is wanted.
@@ -92,7 +92,8 @@ def shown_metrics(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
     for name in wanted:
         if name not in there:
             raise ConfigError(f"No run has the metric {name!r}. There are: {', '.join(there)}.")
-    results = [name for name in there if name.startswith(("test/", "val/", "champion/"))]
+    parts = {part for group in groups for run in group.runs.values() for part in run.record.engine.results}
+    results = [name for name in there if name.startswith(tuple(parts))]
     return list(wanted) or results or there
 
 

@@ -60,7 +60,7 @@ def _with_other_code(run: Run, changed: list[str]) -> str:
     names = ", ".join(changed[:MOST_NAMED])
     more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
     text = f"Since this run {names}{more} changed, so the same command starts a new run."
-    checkpoint = last_checkpoint(run.folder)
+    checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint is None:
         return text
     return f"{text} From this one's state:\n  {typed_command(run)} {shlex.quote(f'config.ckpt_path={checkpoint}')}"

@@ -14,12 +14,9 @@ from common.cli.runs import Run
 from common.errors import ConfigError
 from common.run.changes import flattened, is_below
 from common.run.files import UnusableFileError, read_bytes
-from common.run.identity import BUDGET_KEYS, IGNORED_KEYS, changed_files
+from common.run.identity import WITHOUT_EFFECT, changed_files
 
 SEED = "config.seed"
-
-WITHOUT_EFFECT = tuple(key for key in IGNORED_KEYS if key not in BUDGET_KEYS)
-"""Keys that do not change a result."""
 
 
 @dataclass
@@ -88,7 +85,8 @@ def settings_of(run: Run) -> dict[str, Any]:
     """
     config = read_config(run.source)
     tree = {**config, "data": run.record.data} if run.record.data else config
-    flat = {key: value for key, value in flattened(tree).items() if not is_below(key, (SEED, *WITHOUT_EFFECT))}
+    left_out = (SEED, *WITHOUT_EFFECT, *run.record.engine.without_effect)
+    flat = {key: value for key, value in flattened(tree).items() if not is_below(key, left_out)}
     return {"task": f"{run.project}/{run.task}", **flat}
 
 

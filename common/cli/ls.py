@@ -30,9 +30,6 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda value, bound: value == bound,
 }
 
-OBJECTIVES = {"val/loss": 1, "champion/test": -1}
-"""What the engines minimise, or, with -1, maximise."""
-
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -88,7 +85,8 @@ def print_runs(runs: list[Run], is_one_task: bool) -> None:
     for run in runs:
         place = run.title if is_one_task else f"{run.project}/{run.task}/{run.title}"
         best = best_point(run)
-        result = f"best: {results_text(best.results)}" if best else results_text(run.results)
+        told = results_text((best or run).results, run.record.engine.results)
+        result = f"best: {told}" if best else told
         overrides = overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")
         rows.append([place, state_text(run), duration_text(run.seconds), overrides, result])
     console().print(make_table(*columns, rows=rows))
@@ -157,13 +155,11 @@ def moment_of(text: str) -> float:
 
 
 def best_point(sweep: Run) -> Run | None:
-    """Returns the point for which a sweep searches: with the lowest validation loss, or the best champion; or None."""
-    for metric, sign in OBJECTIVES.items():
-        judged = [(sign * point.metrics[metric], point) for point in sweep.points if metric in point.metrics]
-        finite = [(value, point) for value, point in judged if math.isfinite(value)]
-        if finite:
-            return min(finite, key=lambda pair: pair[0])[1]
-    return None
+    """Returns the point for which a sweep searches, by its engine's objective; None where none has a number for it."""
+    metric, sign = sweep.record.engine.objective, 1 if sweep.record.engine.direction == "minimize" else -1
+    judged = [(sign * point.metrics[metric], point) for point in sweep.points if metric in point.metrics]
+    finite = [(value, point) for value, point in judged if math.isfinite(value)]
+    return min(finite, key=lambda pair: pair[0])[1] if finite else None
 
 
 def _is_same(value: Any, wanted: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from common.cli.find import find_run
-from common.cli.ls import OBJECTIVES, best_point
+from common.cli.ls import best_point
 from common.cli.options import run_argument
 from common.cli.output import json_option, print_json, time_text, valid_json
 from common.cli.runs import UNREADABLE, Run, settings_of_points
@@ -24,9 +24,6 @@ PICTURES = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 
 MOST_PICTURE_BYTES = 8_000_000
 """A larger picture is left out: the page should open on a phone."""
-
-RESULTS = ("val/", "test/", "champion/", "fitness/best")
-"""How the metrics begin that say how a run came out."""
 
 MOST_TEXT_CHARACTERS = 300_000
 
@@ -70,6 +67,7 @@ def content_of(run: Run) -> dict[str, Any]:
     took = duration_text(run.seconds)
     swept = [key for key, value in run.overrides.items() if isinstance(value, list)] if run.kind == "sweep" else []
     best = best_point(run)
+    objective = run.record.engine.objective
     names = [name for point in run.points for name in point.results]
     return {
         "title": f"{run.project}/{run.task} · {run.title}",
@@ -87,13 +85,13 @@ def content_of(run: Run) -> dict[str, Any]:
         "points": points_of(run) if run.kind == "sweep" else None,
         "swept": swept,
         "short": short_names(swept),
-        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name not in OBJECTIVES, *name.split("/")[::-1])),
+        "metric_names": sorted(dict.fromkeys(names), key=lambda name: (name != objective, *name.split("/")[::-1])),
     }
 
 
 def tiles_of(run: Run) -> dict[str, float]:
     """Returns the metrics that stand at the top of the page: a result's, or all where there is none yet."""
-    results = {name: value for name, value in run.results.items() if name.startswith(RESULTS)}
+    results = {name: run.results[name] for name in run.results if name.startswith(tuple(run.record.engine.results))}
     return results or run.results
 
 

@@ -106,9 +106,9 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
     differences = environment_differences(run, code)
     for line in differences:
         click.secho(f"The environment differs: {line}", fg="yellow", err=True)
-    checkpoint = last_checkpoint(run.folder)
+    checkpoint = last_checkpoint(run.checkpoints)
     before = read_newest_checkpoint(checkpoint) if checkpoint else {}
-    words = replaying_command(run, code, {**chosen_settings(before), **budget_spent(run)})
+    words = replaying_command(run, code, {**chosen_settings(before, run.record.engine), **budget_spent(run)})
     click.echo(f"Running {shlex.join(words)}", err=True)
     again = replayed(words, code, outputs)
     is_finished = run.state == "finished"

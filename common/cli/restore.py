@@ -9,6 +9,7 @@ from typing import Any
 
 from common.cli.groups import read_config, read_yaml
 from common.cli.runs import Run
+from common.engine import Engine
 from common.errors import ConfigError
 from common.launch.resources import Resources, SlurmResources
 from common.run.record import Git
@@ -86,33 +87,28 @@ def script_of(run: Run) -> Path:
     return Path("projects") / run.project / name
 
 
-def chosen_settings(checkpoint: dict[str, Any]) -> dict[str, int]:
-    """Returns what a deep-learning run chose by itself: batch size, workers, threads; nothing for other runs.
+def chosen_settings(checkpoint: dict[str, Any], engine: Engine) -> dict[str, int]:
+    """Returns what a run chose by itself, by key, such as a batch size.
 
     Args:
         checkpoint: The run's last checkpoint.
+        engine: Says what its runs may choose.
     """
     states = [value for value in checkpoint.values() if isinstance(value, dict)]
-    names = {
-        "batch_size": "datamodule.config.fixed_per_device_batch_size",
-        "num_workers": "datamodule.config.fixed_per_device_num_workers",
-        "num_threads": "hydra.launcher.cpus_per_task",
-    }
-    return {key: state[name] for name, key in names.items() for state in states if isinstance(state.get(name), int)}
+    chosen = engine.chosen.items()
+    return {key: state[name] for key, name in chosen for state in states if isinstance(state.get(name), int)}
 
 
 def budget_spent(run: Run) -> dict[str, int | str]:
     """Returns what ends a reproduction where the run ended: one that was stopped, or that had its end by the clock."""
-    step = run.metrics.get("step")
-    if step is None:
+    step, budgets = run.metrics.get("step"), run.record.engine.budgets
+    exact = next((budget for budget in budgets if budget.column == "step"), None)
+    clocks = [budget.key for budget in budgets if budget.is_clock]
+    is_finished = run.state == "finished"
+    if step is None or exact is None or (is_finished and not any(key in run.record.budget for key in clocks)):
         return {}
-    is_finished, budget = run.state == "finished", run.record.budget
-    if "trainer.max_steps" in budget:
-        return {} if is_finished else {"trainer.max_steps": int(step)}
-    if is_finished and "config.num_minutes" not in budget:
-        return {}
-    # Generations count from 0, and a run that is finished has a last row for its end.
-    return {"config.num_generations": int(step) + (not is_finished), "config.num_minutes": "null"}
+    # Where rows count from 0, a run that is finished has a last one for its end.
+    return {exact.key: int(step) + (0 if is_finished else exact.offset), **dict.fromkeys(clocks, "null")}
 
 
 def _key_of(override: str) -> str:

@@ -135,12 +135,12 @@ def artefacts_of(folder: Path) -> list[tuple[str, int]]:
     found = []
     try:
         for path in sorted(folder.iterdir()):
-            if path.name == "lightning":
-                found += [(f"lightning/{file.name}", file.lstat().st_size) for file in sorted(path.glob("*.ckpt"))]
-            elif path.name in (".hydra", "wandb", ".code", ".slurm"):
+            if path.name in (".hydra", "wandb", ".code", ".slurm"):
                 found.append((f"{path.name}/", sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())))
             elif path.is_symlink() or not path.is_dir():
                 found.append((path.name, path.lstat().st_size))
+            else:
+                found += [(f"{path.name}/{file.name}", file.lstat().st_size) for file in sorted(path.glob("*.ckpt"))]
     except OSError:  # It is being written, or may not be read.
         return found
     return found

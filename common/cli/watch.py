@@ -63,7 +63,7 @@ def table_of(runs: list[Run]) -> Table:
             duration_text(run.seconds),
             place_of(run),
             overrides_text(run.overrides, short),
-            results_text(run.results),
+            results_text(run.results, run.record.engine.results),
         ]
         for run in runs
     ]

@@ -9,11 +9,10 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from common.check.problem import Problem
-from common.dl.compatibility import check_shapes
+from common.dl.checks import check_continuable, check_devices, check_shapes
 from common.dl.config import DeepLearningSubtaskConfig
-from common.dl.continuable import check_continuable
 from common.dl.datamodule.base import BaseDataModule
-from common.dl.devices import check_devices
+from common.dl.engine import DEEP_LEARNING
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.random_states import seed_everything
 from common.dl.store import store_configs
@@ -24,6 +23,8 @@ from common.runner import BaseTaskRunner
 
 class DeepLearningTaskRunner(BaseTaskRunner):
     """Runs a deep-learning task: a subtask trains a network."""
+
+    engine = DEEP_LEARNING
 
     @classmethod
     def store_configs(cls, store: ZenStore) -> None:

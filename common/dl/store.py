@@ -5,9 +5,10 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 
 from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
+from common.dl.engine import DEEP_LEARNING
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
 from common.dl.outputs.metrics import NoLogger
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import BestEffortWandbLogger
 from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 
@@ -22,7 +23,7 @@ def store_configs(store: ZenStore) -> None:
             num_nodes="${hydra:launcher.nodes}",
             devices="${hydra:launcher.tasks_per_node}",
             use_distributed_sampler=False,  # The data module's sampler knows the ranks.
-            default_root_dir="${config.output_dir}/lightning/",
+            default_root_dir=f"${{config.output_dir}}/{DEEP_LEARNING.checkpoints}/",
             gradient_clip_val=1.0,
         ),
         group="trainer",
@@ -34,5 +35,5 @@ def store_configs(store: ZenStore) -> None:
         group="callbacks",
         name="early_stopping",
     )
-    store_loggers(store, SteadyWandbLogger, NoLogger)
+    store_loggers(store, BestEffortWandbLogger, NoLogger)
     store_litmodule_configs(store)

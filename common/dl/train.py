@@ -11,21 +11,19 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from common.config import CONTINUE
-from common.dl.checkpointing.checkpointer import MONITOR
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.sampler import order_seed
+from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.litmodule.base import BaseLitModule
-from common.dl.outputs.wandb import instantiate_logger
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import BestEffortWandbLogger, instantiate_logger
 from common.dl.random_states import seed_everything
-from common.dl.utils.lightning import instantiate_trainer
-from common.dl.utils.silence import silence_noise
-from common.run.checkpoint import BEST, FOLDER_NAME, last_checkpoint, read_checkpoint
+from common.dl.utils.lightning import instantiate_trainer, silence_messages
+from common.run.checkpoint import BEST, last_checkpoint, read_checkpoint
 from common.run.plots import plot_curves
 from common.run.summary import print_summary
 from common.run.upload import Uploads
-from common.utils.wandb import sync_command
+from common.run.wandb import sync_command
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +51,11 @@ def train(
     Returns:
         The validation loss; NaN where nothing is validated.
     """
-    silence_noise()
+    silence_messages()
     seed_everything(config.seed)
     folder = Path(config.output_dir)
-    own_checkpoint = last_checkpoint(folder)
+    checkpoints = folder / DEEP_LEARNING.checkpoints
+    own_checkpoint = last_checkpoint(checkpoints)
     start = own_checkpoint or (None if config.ckpt_path in (None, CONTINUE) else Path(str(config.ckpt_path)))
     live_logger = instantiate_logger(logger, folder)
     live_trainer = instantiate_trainer(
@@ -71,8 +70,8 @@ def train(
     else:
         litmodule.on_bad_loss = config.on_bad_loss
         live_trainer.fit(litmodule, datamodule=datamodule, ckpt_path=start, weights_only=True)
-        if (folder / FOLDER_NAME / BEST).is_file():
-            litmodule.load_state_dict(read_checkpoint(folder / FOLDER_NAME / BEST)["state_dict"])
+        if (checkpoints / BEST).is_file():
+            litmodule.load_state_dict(read_checkpoint(checkpoints / BEST)["state_dict"])
     metrics = evaluate(live_trainer, litmodule, datamodule)
     loss = metrics.get(MONITOR, math.nan)
     if not live_trainer.is_global_zero:
@@ -109,7 +108,7 @@ def finish_logger(logger: Logger, folder: Path) -> str | None:
     Returns:
         Where to see the run, or how to upload it; None where W&B is off.
     """
-    if not isinstance(logger, SteadyWandbLogger):
+    if not isinstance(logger, BestEffortWandbLogger):
         return None
     run = logger.experiment
     address = sync_command(folder) if run.settings.mode == "offline" else str(run.url)

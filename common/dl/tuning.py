@@ -1,16 +1,23 @@
-"""Tries a network out on throw-away copies: parameters, random states and the order of data stay as they were."""
+"""Tries a network out on throw-away copies: parameters, random states and the order of data stay as they were.
+
+That is how a batch size is chosen, and how a network is checked before it is compiled.
+"""
 
 import copy
 import logging
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 
+import jaxtyping
 import torch
 
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.random_states import untouched_random_states
+from common.errors import ConfigError
 from common.foreign.pytorch_lightning import without_trainer
 
 log = logging.getLogger(__name__)
@@ -118,3 +125,29 @@ def _step_seconds(litmodule: BaseLitModule, batch: object, device: torch.device)
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def compile_network(litmodule: BaseLitModule, datamodule: BaseDataModule, device: torch.device) -> None:
+    """Runs one eager step with all shape checks on a copy, then compiles the network without them.
+
+    A compiled function trips false shape errors, so from here on jaxtyping's checks are off in this process.
+
+    Args:
+        litmodule: Its network is compiled in place; parameters, buffers and random states stay as they were.
+        datamodule: Its `setup` has been called.
+        device: Where the network will run.
+
+    Raises:
+        ConfigError: there is no C++ compiler, which `torch.compile` needs on the CPU.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise ConfigError(
+            f"config.compile=true needs a C++ compiler on the CPU; {compiler!r} was not found. Install one, or use "
+            "config.compile=false."
+        )
+    with untouched_random_states():
+        batch = first_batch(datamodule, device, datamodule.per_device_batch_size)
+        loss_of(throw_away_copy(litmodule, device), batch).backward()
+    jaxtyping.config.update("jaxtyping_disable", True)
+    litmodule.nnmodule.compile()

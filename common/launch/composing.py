@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from common.engine import Engine
 from common.foreign.hydra import (
     ConfigLoaderImpl,
     Hydra,
@@ -32,15 +33,17 @@ VERSION_BASE = "1.3"
 """The version of Hydra whose defaults hold."""
 
 
-class Variations(ConfigLoaderImpl):
+class CachingConfigLoader(ConfigLoaderImpl):
     """Hydra's loader of configurations, which remembers what it has composed.
 
     Args:
         config_search_path: Where Hydra looks for groups.
+        engine: What runs the configurations. Hydra hands this loader to the launchers, and nothing of the runner.
     """
 
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+    def __init__(self, config_search_path: ConfigSearchPath, engine: Engine) -> None:
         super().__init__(config_search_path)
+        self.engine = engine
         self._composed: dict[tuple[str | None, ...], DictConfig] = {}
 
     def is_group(self, key: str) -> bool:
@@ -114,10 +117,10 @@ class Variations(ConfigLoaderImpl):
 
 
 @contextmanager
-def composing_once() -> Iterator[Variations]:
+def composing_once(engine: Engine) -> Iterator[CachingConfigLoader]:
     """Yields a loader of the running project's configurations that Hydra uses too: it composes nothing again."""
     version.setbase(VERSION_BASE)
-    loader = Variations(create_config_search_path(str(get_absolute_project_path())))
+    loader = CachingConfigLoader(create_config_search_path(str(get_absolute_project_path())), engine)
     Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
     use_loader(lambda **_: loader)
     try:

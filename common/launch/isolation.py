@@ -17,7 +17,7 @@ from pathlib import Path
 from common.errors import exit_status_of
 from common.foreign import torch_dynamo
 from common.run.stop import SIGNALS
-from common.utils.wandb import end_open_run
+from common.run.wandb import end_open_run
 
 
 @contextmanager

@@ -1,11 +1,22 @@
-"""One job: from a composed configuration to a finished folder."""
+"""One job: from a composed configuration to a finished folder, with all the ranks that share it.
+
+On this machine the first rank starts the same command again for each other one; in a job of a cluster SLURM starts all
+of them (`common/launch/slurm/batch.py`). Each finds its number in the environment, where Lightning looks for it too.
+Only the first one chooses the folder, keeps the record and logs; the others write to `rank_<number>.log`.
+"""
 
 import contextlib
 import copy
 import logging
 import os
 import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,23 +26,115 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import DamagedRunError, RunStoppedError
+from common.errors import DamagedRunError, RunError, RunStoppedError
 from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
-from common.launch.ranks import further_ranks
-from common.launch.role import end_with_parent, folder_of_job
-from common.run.atomic import write_text_atomically
+from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started, end_with_parent, folder_of_job
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import UnusableFileError
 from common.run.finished import forget_finished, put_back_finished
 from common.run.folder import make_ready
 from common.run.provenance import end_launch, start_launch
-from common.run.record import FILE_NAME, Status
+from common.run.record import Status, write_record
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
 
 log = logging.getLogger(__name__)
+
+GRACE_S = 15
+"""How long the others may take to leave once one process is done or has failed."""
+
+POLL_S = 0.5
+
+
+@contextmanager
+def other_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
+    """Runs the other ranks beside the block, which is the first, unless they run already.
+
+    Args:
+        num_ranks: Processes in all, on this machine.
+        overrides: The overrides of the one subtask to run.
+        folder: The run's folder.
+
+    Raises:
+        RunError: the block ended well, but another rank did not.
+    """
+    if num_ranks == 1 or are_ranks_started():
+        yield
+        return
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(num_ranks),
+        "NODE_RANK": "0",
+    }
+    with _variables(shared | {"RANK": "0", "LOCAL_RANK": "0"}):
+        processes = [_start_rank(rank, overrides, folder) for rank in range(1, num_ranks)]
+        is_over = threading.Event()
+        threading.Thread(target=_watch_ranks, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            _wait_for_ranks(processes)
+        for rank, process in enumerate(processes, start=1):
+            if process.returncode not in (0, -signal.SIGKILL):  # Killed: it was done, and took too long to leave.
+                raise RunError(f"Rank {rank} ended with status {process.returncode}: {folder / f'rank_{rank}.log'}")
+
+
+def _start_rank(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
+    environment = {**os.environ, **own}
+    with (folder / f"rank_{rank}.log").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, sys.argv[0], *overrides],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _watch_ranks(processes: list[subprocess.Popen[bytes]], is_over: threading.Event, folder: Path) -> None:
+    """Ends this process if another rank fails and this one does not notice, because it waits for it."""
+    while not is_over.wait(POLL_S):
+        for rank, process in enumerate(processes, start=1):
+            if process.poll() not in (None, 0):
+                log.error("Rank %d ended with status %s; see %s.", rank, process.poll(), folder / f"rank_{rank}.log")
+                if not is_over.wait(GRACE_S):
+                    os._exit(1)
+                return
+
+
+def _wait_for_ranks(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        try:
+            process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _variables(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(KeyError):
+                os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def run_job(context: HydraContext, task_function: TaskFunction, point: Point, run: Run) -> JobReturn:
@@ -51,7 +154,7 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ru
         point.config.config.output_dir = str(run.folder)
     error: BaseException | None = None
     try:
-        make_ready(run.folder)
+        make_ready(run.folder, run.record.engine.checkpoints)
         result = hydra_utils.run_job(
             hydra_context=context,
             task_function=recorded(task_function, point, run),
@@ -101,8 +204,6 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     """
     end_with_parent(signal.SIGTERM)
     run = own_run(folder)
-    if run.record.slurm is not None:  # A later try may end before it can say so.
-        run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     point = replace(point, own_overrides=run.record.overrides)
     check_own_run(run, point.record)
     if run.record.slurm is not None:  # A later try may end before it can say so.
@@ -115,14 +216,14 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
 
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
-        before = (run.folder / FILE_NAME).read_text()
+        before = run.record
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
+            with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
-        except DamagedRunError:
-            write_text_atomically(run.folder / FILE_NAME, before)
+        except DamagedRunError:  # For whoever mends it, the folder stays as it was, without this launch.
+            write_record(run.folder, before)
             raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
@@ -137,7 +238,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
     return work
 
 
-def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
+def run_other_rank(task_function: TaskFunction, point: Point, folder: Path) -> JobReturn:
     """Runs this process's share of a job that another process leads, which keeps the record and says if it was stopped.
 
     Args:

@@ -1,25 +1,83 @@
-"""One point of a command: a plain run, or one combination of a sweep's values."""
+"""One point of a command: a plain run, or one combination of a sweep's values, composed and settled.
+
+To settle is to pin down what a configuration leaves to the surroundings, so that what is stored is what was used.
+"""
 
 import copy
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from common.config import CONTINUE
-from common.launch.command import Command
-from common.launch.resources import count_ranks_per_node, granted
-from common.launch.settle import settle
-from common.launch.sweep.search import Proposal
+from common.check.tree import resolve as resolve_target
+from common.config import CONTINUE, PATH_KEYS
+from common.engine import Engine
+from common.errors import ConfigError
+from common.launch.resources import Resources, count_ranks_per_node, granted
+from common.launch.sweep.search import Proposal, Search
 from common.run.changes import changes_between, effective_overrides
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
 from common.run.record import Record
-from common.utils.hydra import editable, resolve
+from common.utils.hydra import editable, hydra_config, resolve
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
+
+
+@dataclass
+class Command:
+    """What a command asks for.
+
+    Attributes:
+        context: Hydra's means to compose configurations.
+        task_function: Runs a composed configuration.
+        config: The command's configuration, without the values that are swept.
+        search: Chooses the points.
+        resources: What a subtask may use.
+        engine: What runs a subtask.
+    """
+
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    search: Search
+    resources: Resources
+    engine: Engine
+
+
+def settle(config: DictConfig) -> dict[str, Any]:
+    """Makes relative paths absolute, and lets every component pin down what it finds on this machine.
+
+    A component takes part by a class method `settle(node)`, which may change its own node of the configuration: a data
+    module replaces `source: auto` with the source that it found.
+
+    Args:
+        config: A composed configuration, changed in place.
+
+    Returns:
+        What the components say of the data that is used.
+
+    Raises:
+        ConfigError: what the configuration asks for is not there.
+    """
+    data: dict[str, Any] = {}
+    with editable(config), hydra_config(config):
+        for key in PATH_KEYS:
+            value: Any = OmegaConf.select(config, key)
+            if isinstance(value, str) and (key, value) != ("config.ckpt_path", CONTINUE):
+                OmegaConf.update(config, key, str(Path(value).expanduser().absolute()))
+        if config.config.ckpt_path not in (None, CONTINUE) and not Path(config.config.ckpt_path).is_file():
+            raise ConfigError(f"config.ckpt_path={config.config.ckpt_path!r}: there is no such file.")
+        for node in config.values():
+            target = node.get("_target_") if isinstance(node, DictConfig) else None
+            component: Any = resolve_target(target) if isinstance(target, str) else None
+            if hasattr(component, "settle"):
+                data |= component.settle(node)
+    return data
 
 
 @dataclass
@@ -37,6 +95,7 @@ class Point:
         packages: Versions of the packages that can change a result.
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
+        engine: What runs it.
     """
 
     index: int
@@ -49,6 +108,7 @@ class Point:
     packages: dict[str, str]
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
+    engine: Engine
 
     @property
     def num_ranks(self) -> int:
@@ -66,10 +126,11 @@ class Point:
         swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
         return Record(
             kind="point" if self.own_overrides else "plain",
-            identity=identity_of(self._tree, self.data, swept),
-            budget=budget_of(self._tree),
+            identity=identity_of(self._tree, self.data, swept, self.engine),
+            budget=budget_of(self._tree, self.engine),
             code=self.code,
             packages=self.packages,
+            engine=self.engine,
             overrides=self.own_overrides,
             changes=self.changes,
             given=effective_overrides(self.overrides, self.changes),
@@ -141,6 +202,7 @@ class Composer:
             packages=self._packages,
             data=settle(composed),
             changes=changes,
+            engine=command.engine,
         )
 
 

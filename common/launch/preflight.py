@@ -22,20 +22,28 @@ from common.check.tree import nodes
 from common.check.tree import resolve as resolve_target
 from common.config import Device
 from common.errors import ConfigError
-from common.launch.composing import CONFIG_NAME, Variations
+from common.launch.composing import CONFIG_NAME, CachingConfigLoader
 from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
 from common.launch.role import folder_of_job, refuse_foreign_rank
-from common.launch.sweep.choice import search_of
+from common.launch.sweep.optuna import search_of
 from common.launch.sweep.search import Search, parse_overrides, text_of
 from common.utils.hydra import editable, hydra_config, origins, resolve
 from common.utils.misc import nearest
 from common.utils.runner import get_absolute_project_path, get_project_name, get_task_name
 
+OURS_INSTEAD = {
+    "submitit_slurm": "hydra/launcher=slurm, which takes the same fields",
+    "submitit_local": "hydra/launcher=local",
+}
+"""The launchers of hydra-submitit-launcher, which Hydra finds, and what to write instead."""
+
 CheckSubtask = Callable[..., list[Problem]]
 """Returns what only the engine can see: `BaseTaskRunner.check_subtask`."""
 
 
-def check_command(loader: Variations, declared: Declared, check_subtask: CheckSubtask, overrides: list[str]) -> bool:
+def check_command(
+    loader: CachingConfigLoader, declared: Declared, check_subtask: CheckSubtask, overrides: list[str]
+) -> bool:
     """Composes and checks every point of a command.
 
     Args:
@@ -59,11 +67,11 @@ def check_command(loader: Variations, declared: Declared, check_subtask: CheckSu
             config_name=CONFIG_NAME, overrides=_forced(fixed, loader), run_mode=RunMode.RUN
         )
         resolve(base)
-        hydra_problems = check_hydra(base.hydra, declared)
+        hydra_problems = check_hydra(base.hydra, declared) or _refused_launcher(base)
         if any(problem.key.startswith("hydra.sweeper") for problem in hydra_problems):  # Then nobody knows the points.
             raise ConfigError(_describe({problem: [[]] for problem in hydra_problems}, 1, overrides))
         launcher = None if hydra_problems else _launcher_of(base)
-        search = search_of(base.hydra.sweeper, overrides)
+        search = search_of(base.hydra.sweeper, overrides, loader.engine)
         is_only = OmegaConf.select(base, "config.preflight_only") is True
         points_by_problem = dict.fromkeys(hydra_problems, search.examples)
         known = {problem.key for problem in hydra_problems}
@@ -75,7 +83,7 @@ def check_command(loader: Variations, declared: Declared, check_subtask: CheckSu
                 for problem in _problems_of(config, declared, check, refused, known):
                     points_by_problem.setdefault(problem, []).append(point)
     if launcher is not None and folder_of_job() is None:
-        points_by_problem |= dict.fromkeys(_refused_by_launcher(launcher, base, search), search.examples)
+        points_by_problem |= dict.fromkeys(_refused_by_launcher(launcher, search), search.examples)
     num_points = len(search.examples)
     if points_by_problem:
         raise ConfigError(_describe(points_by_problem, num_points, overrides))
@@ -122,6 +130,14 @@ def _check_header() -> None:
         raise ConfigError(f"{task_file}: its first line must be '# @package _global_'.")
 
 
+def _refused_launcher(config: DictConfig) -> list[Problem]:
+    """Returns a problem where a command chooses a launcher of the package that ours extends."""
+    choice = config.hydra.runtime.choices["hydra/launcher"]
+    own = OURS_INSTEAD.get(choice)
+    text = f"hydra/launcher={choice}: runs are continued by the launchers of this repository alone. Write {own}."
+    return [Problem("hydra/launcher", text)] if own else []
+
+
 def _launcher_of(config: DictConfig) -> Any:
     """Returns the launcher that a command's configuration describes."""
     launcher: Any = OmegaConf.to_container(config.hydra.launcher)
@@ -159,10 +175,10 @@ def _problems_of(
     return [problem for problem in problems if origin_of.get(problem.key) not in keys]  # It is told at its origin.
 
 
-def _refused_by_launcher(launcher: Any, config: DictConfig, search: Search) -> list[Problem]:
+def _refused_by_launcher(launcher: Any, search: Search) -> list[Problem]:
     """Returns what the launcher cannot give, if it can say so by now."""
     try:
-        launcher.check_request(str(config.hydra.job.name), search.num_points)
+        launcher.check_request(search.num_points)
     except ConfigError as error:
         return [Problem("hydra.launcher", str(error))]
     return []
@@ -179,7 +195,7 @@ def _described_errors() -> Iterator[None]:
         raise ConfigError(_describe_composition_error(error)) from error
 
 
-def _forced(point: list[str], loader: Variations) -> list[str]:
+def _forced(point: list[str], loader: CachingConfigLoader) -> list[str]:
     """Returns overrides that compose even where a key does not exist, so that one check judges all keys."""
     return [
         text_of(override)

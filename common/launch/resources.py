@@ -1,8 +1,11 @@
 """What a subtask asks for: of this machine, and of a cluster."""
 
+import re
 import sys
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
 from common.config import Device
 from common.errors import ConfigError
@@ -10,13 +13,16 @@ from common.utils.beartype import ge, gt
 
 WEEK_MIN = 7 * 24 * 60
 
+GPUS = r"(?:gres[:/])?gpu(?::[^:]*[^:\d][^:]*)?(?::(\d+))?"
+"""GPUs in a list of generic resources: with or without a type, such as `h100`, and a number."""
+
 
 @dataclass
-class Resources:
-    """What a task file may ask for, whichever launcher runs it.
+class Resources(SlurmQueueConf):  # type: ignore[misc]  # It has no types for checkers.
+    """What a task file may ask for, whichever launcher runs it: the fields of hydra-submitit-launcher, and ours.
 
-    The local launcher honours `cpus_per_task`, `tasks_per_node` and `gpus_per_node`, and is one node; the other fields
-    mean something to a cluster alone.
+    Those that are not listed here are as there. This machine honours `cpus_per_task`, `tasks_per_node` and the number
+    of GPUs, and is one node; the other fields mean something to a cluster alone.
 
     Attributes:
         nodes: Machines that share the work of a subtask.
@@ -24,30 +30,48 @@ class Resources:
             that the process may use, on a cluster one.
         tasks_per_node: Processes (ranks) on each node that share the work of a subtask.
         gpus_per_node: GPUs of each node; null: none asked for. With `config.device=gpu` each has a process (rank) of
-            its own.
+            its own. GPUs of a type are asked for by `gres` instead, as in `gpu:h100:2`.
         mem_gb: Memory of each node in GB; null: the cluster's default.
         timeout_min: Minutes after which the cluster stops a job, which is then queued again and goes on.
-        account: Whom the cluster charges; null: its default.
-        partition: Part of the cluster; null: its default.
-        qos: Quality of service; null: the cluster's default.
-        constraint: Features that a node must have; null: none.
+        array_parallelism: Points of a sweep that may run at the same time.
+        signal_delay_s: How long before the time limit a job is told to save and leave.
+        max_num_timeout: How often a job that was stopped, by its time limit or otherwise, is queued again.
         python: The command that runs Python in a job, for instance `apptainer exec image.sif python`; null: the
             interpreter that runs now.
-        setup: Lines of shell that a job begins with, such as `module load apptainer`.
     """
 
-    nodes: Annotated[int, ge(1)] = 1
-    cpus_per_task: Annotated[int, ge(1)] | None = None
-    tasks_per_node: Annotated[int, ge(1)] = 1
-    gpus_per_node: Annotated[int, ge(0)] | None = None
-    mem_gb: Annotated[float, gt(0)] | None = None
+    nodes: Annotated[int, ge(1)] = SlurmQueueConf.nodes
+    cpus_per_task: Annotated[int, ge(1)] | None = SlurmQueueConf.cpus_per_task
+    tasks_per_node: Annotated[int, ge(1)] = SlurmQueueConf.tasks_per_node
+    gpus_per_node: Annotated[int, ge(0)] | None = SlurmQueueConf.gpus_per_node
+    mem_gb: Annotated[float, gt(0)] | None = SlurmQueueConf.mem_gb
+    array_parallelism: Annotated[int, ge(1)] = SlurmQueueConf.array_parallelism
+    signal_delay_s: Annotated[int, ge(1)] = SlurmQueueConf.signal_delay_s
+    # Other defaults than there: a job is continued here, so that neither a limit nor a stop costs more than minutes.
     timeout_min: Annotated[int, ge(1)] = WEEK_MIN
-    account: str | None = None
-    partition: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    max_num_timeout: Annotated[int, ge(0)] = 100
+    stderr_to_stdout: bool = True
     python: str | None = None
-    setup: list[str] = field(default_factory=list)
+    # Not a field here: what is submitted lies in the run's folder.
+    submitit_folder: ClassVar[str] = ".slurm"
+
+    @property
+    def num_gpus(self) -> int | None:
+        """How many GPUs of each node are asked for, in whichever field; None where none are.
+
+        Raises:
+            ConfigError: two fields ask for them.
+        """
+        asked = {
+            "gpus_per_node": self.gpus_per_node,
+            "gres": _gpus_in(self.gres),
+            "gpus_per_task": None if self.gpus_per_task is None else self.gpus_per_task * self.tasks_per_node,
+        }
+        given = {name: number for name, number in asked.items() if number is not None}
+        if len(given) > 1:
+            fields = " and ".join(f"hydra.launcher.{name}={getattr(self, name)}" for name in given)
+            raise ConfigError(f"{fields} ask for GPUs, each in its own way. Give one of them.")
+        return next(iter(given.values()), None)
 
 
 @dataclass
@@ -67,23 +91,31 @@ class SlurmResources(Resources):
     """What the slurm launcher is told besides.
 
     Attributes:
-        array_parallelism: Points of a sweep that may run at the same time.
-        signal_delay_s: How long before the time limit a job is told to save and leave.
-        max_num_timeout: How often a job that was stopped, by its time limit or otherwise, is queued again.
         detach: Whether to leave once the jobs are submitted, instead of waiting for them.
-        additional_parameters: Further options of `sbatch`, without their dashes.
     """
 
-    array_parallelism: Annotated[int, ge(1)] = 256
-    signal_delay_s: Annotated[int, ge(1)] = 120
-    max_num_timeout: Annotated[int, ge(0)] = 100
     detach: bool = False
-    additional_parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def interpreter(self) -> str:
         """The command that runs Python in a job."""
         return self.python or sys.executable
+
+
+@dataclass
+class LocalLauncherConfig(LocalResources):
+    """Configures the local launcher."""
+
+    _target_: str = "hydra_plugins.ai_research.local.LocalLauncher"
+    _convert_: str = "all"
+
+
+@dataclass
+class SlurmLauncherConfig(SlurmResources):
+    """Configures the slurm launcher."""
+
+    _target_: str = "hydra_plugins.ai_research.slurm.SlurmLauncher"
+    _convert_: str = "all"
 
 
 def count_gpus() -> int:
@@ -102,10 +134,11 @@ def granted(device: Device, resources: Resources) -> Resources:
     """
     if not isinstance(resources, LocalResources):
         return resources
-    num_gpus = resources.gpus_per_node
+    num_gpus = resources.num_gpus
     if num_gpus and device == "gpu":
         num_gpus = min(num_gpus, count_gpus())
-    return replace(resources, nodes=1, gpus_per_node=num_gpus)
+    asked: dict[str, Any] = {"gpus_per_node": num_gpus, "gres": None, "gpus_per_task": None}
+    return replace(resources, nodes=1, **asked)
 
 
 def check_gpus(num_ranks: int) -> None:
@@ -137,12 +170,19 @@ def count_ranks_per_node(device: Device, resources: Resources) -> int:
     Raises:
         ConfigError: two numbers of processes are asked for.
     """
-    num_gpus = resources.gpus_per_node
+    num_gpus = resources.num_gpus
     if device == "cpu" or not num_gpus:
         return resources.tasks_per_node
     if resources.tasks_per_node not in (1, num_gpus):
         raise ConfigError(
-            f"hydra.launcher.tasks_per_node={resources.tasks_per_node} with hydra.launcher.gpus_per_node={num_gpus}: "
-            "each GPU has one process. Leave tasks_per_node out."
+            f"hydra.launcher.tasks_per_node={resources.tasks_per_node} with {num_gpus} GPUs on each node: each GPU has "
+            "one process. Leave tasks_per_node out."
         )
     return num_gpus
+
+
+def _gpus_in(gres: str | None) -> int | None:
+    """Returns how many GPUs of each node a list such as `gpu:h100:2,shard:4` names; None where it names none."""
+    parts = [re.fullmatch(GPUS, part) for part in (gres or "").split(",")]
+    named = [part for part in parts if part is not None]
+    return sum(int(part[1] or 1) for part in named) if named else None

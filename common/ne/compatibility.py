@@ -21,7 +21,7 @@ from common.run.ranks import Ranks
 PARTS = ("algorithm", "evaluator", "population", "config")
 
 
-def check_fit(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_components(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the environment cannot be played, or the algorithm cannot start with the population.
 
     Nothing is judged where they could not be built. What is built is thrown away: it takes milliseconds.

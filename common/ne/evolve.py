@@ -1,4 +1,7 @@
-"""The one evolution loop that every neuroevolution project shares."""
+"""The one evolution loop that every neuroevolution project shares.
+
+A run is saved between two generations, so that it continues to the same result, bit for bit.
+"""
 
 import copy
 import logging
@@ -10,21 +13,23 @@ from typing import Any
 from common.config import CONTINUE
 from common.errors import RunError, RunStoppedError
 from common.ne.algorithm.base import BaseAlgorithm
-from common.ne.checkpointer import Checkpointer
 from common.ne.compatibility import check_start
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.engine import NEUROEVOLUTION
 from common.ne.evaluator.base import BaseEvaluator, Cancelled
 from common.ne.evolution import Evolution
 from common.ne.outputs.finish import finish
-from common.ne.outputs.progress import ProgressBar
-from common.ne.outputs.records import Records, records_of
+from common.ne.outputs.records import ProgressBar, Records, records_of
 from common.ne.outputs.wandb import BaseRun, start_run
 from common.ne.population.actor import Actors
 from common.run import stop
-from common.run.checkpoint import last_checkpoint
+from common.run.checkpoint import LAST, last_checkpoint, read_checkpoint, read_newest_checkpoint, write_checkpoint
 from common.run.ranks import Ranks, connected_ranks
 
 log = logging.getLogger(__name__)
+
+NEEDED = ("records", "elapsed_s")
+"""The keys without which a run cannot go on from a checkpoint."""
 
 
 def evolve(
@@ -44,7 +49,7 @@ def evolve(
         config: The subtask's settings.
 
     Returns:
-        The champion's mean total reward over the test episodes: what a sweeper should **maximise**.
+        The champion's mean total reward over its last validation episodes; the test is for nobody to choose by.
 
     Raises:
         ConfigError: algorithm and population do not fit together.
@@ -57,7 +62,9 @@ def evolve(
         evolution = Evolution(algorithm, evaluator, actors, config, ranks)
         with records_of(folder, run, is_first=ranks.is_first) as records:
             Loop(evolution, records, config, ranks).run()
-            return finish(evolution, records, config)
+            finish(evolution, records, config)
+    assert evolution.champion is not None
+    return evolution.champion.mean
 
 
 class Loop:
@@ -162,7 +169,7 @@ class Loop:
 
     def _restore(self) -> None:
         """Goes on where this run's last launch was, or begins where another run was, or afresh."""
-        own = last_checkpoint(Path(self.config.output_dir))
+        own = last_checkpoint(self.checkpointer.path.parent)
         start = own or (None if self.config.ckpt_path in (None, CONTINUE) else Path(str(self.config.ckpt_path)))
         state: dict[str, Any] | None = None
         if self.ranks.is_first and start is not None:
@@ -176,3 +183,37 @@ class Loop:
             self.records.load_state_dict(state["records"])
         elif self.records is not None:
             self.records.clear()
+
+
+class Checkpointer:
+    """Says when to save, writes and reads. The newest checkpoint and the one before it are kept.
+
+    Args:
+        config: The subtask's settings.
+    """
+
+    def __init__(self, config: NeuroevolutionSubtaskConfig) -> None:
+        self.config = config
+        self.path = Path(config.output_dir) / NEUROEVOLUTION.checkpoints / LAST
+        self.saved_at_s = time.monotonic()
+
+    def is_due(self, generation: int) -> bool:
+        """Returns whether it is time to save, now that so many generations are done."""
+        every = self.config.save_every_n_generations
+        is_late = time.monotonic() - self.saved_at_s > 60 * self.config.save_every_n_minutes
+        return is_late or (every is not None and generation % every == 0)
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Saves a run's state."""
+        write_checkpoint(self.path, state)
+        self.saved_at_s = time.monotonic()
+
+    def read(self, start: Path) -> dict[str, Any]:
+        """Returns the state to begin with.
+
+        Args:
+            start: This run's own checkpoint, which is replaced by the one before if it is damaged, or another run's.
+        """
+        if start.parent == self.path.parent:
+            return read_newest_checkpoint(start, NEEDED, is_own=True)
+        return read_checkpoint(start)

@@ -44,7 +44,7 @@ class LoadedChampion:
         return self.evaluator.record(self.actors, self.champion.arrays, seed, render_mode)
 
 
-def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedChampion:
+def load_run(folder: Path, allowed_targets: tuple[str, ...] = ()) -> LoadedChampion:
     """Loads the champion of a finished run from its `champion.pt` alone, which may lie in any folder.
 
     Args:
@@ -54,7 +54,7 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedCha
     Raises:
         ConfigError: there is no champion, or the file names something that it may not.
     """
-    champion, spec = read_champion(Path(folder).expanduser())
+    champion, spec = read_champion(folder)
     problems = check_targets(spec, registered=(), widened=allowed_targets)
     if problems:
         raise ConfigError("\n".join(problem.text for problem in problems))

@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 
 from common.check.problem import Problem
 from common.ne.algorithm.base import BaseAlgorithm
-from common.ne.compatibility import check_fit
+from common.ne.compatibility import check_components
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.engine import NEUROEVOLUTION
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evolve import evolve
 from common.ne.outputs.wandb import BaseRun
@@ -20,6 +21,8 @@ from common.runner import BaseTaskRunner
 
 class NeuroevolutionTaskRunner(BaseTaskRunner):
     """Runs a neuroevolution task: a subtask evolves a population."""
+
+    engine = NEUROEVOLUTION
 
     @classmethod
     def store_configs(cls, store: ZenStore) -> None:
@@ -36,7 +39,7 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
         is_plain: bool,  # noqa: ARG003  # It takes milliseconds.
     ) -> list[Problem]:
         """Returns a problem if algorithm, population and environment do not fit each other."""
-        return check_fit(config, wrong_keys)
+        return check_components(config, wrong_keys)
 
     @staticmethod
     def run_subtask(
@@ -46,5 +49,5 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
         logger: partial[BaseRun],
         config: NeuroevolutionSubtaskConfig,
     ) -> Any:
-        """Evolves, and returns the champion's mean over the test episodes, so that a sweeper can maximise it."""
+        """Evolves, and returns the champion's mean over its last validation episodes, which a sweeper maximises."""
         return evolve(algorithm, evaluator, population, logger, config)

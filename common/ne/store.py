@@ -15,10 +15,8 @@ from common.ne.evaluator.score_gym import ScoreGym, ScoreGymConfig
 from common.ne.outputs.wandb import NoRun, WandbRun
 from common.ne.population.actor import Actors, ActorsConfig
 from common.ne.population.networks.dynamic import DynamicNetworks, DynamicNetworksConfig
-from common.ne.population.networks.feedforward import FeedforwardNetworks
-from common.ne.population.networks.layered import LayeredNetworksConfig
+from common.ne.population.networks.layered import FeedforwardNetworks, LayeredNetworksConfig, RecurrentNetworks
 from common.ne.population.networks.mutation import MutationConfig
-from common.ne.population.networks.recurrent import RecurrentNetworks
 from common.store import store_loggers, store_task
 from common.utils.hydra_zen import generate_config, generate_config_partial
 

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, DamagedRunError, RunError
-from common.run.atomic import write_atomically
+from common.run.atomic import temporary_name, write_atomically
 from common.run.files import is_plain_file
-from common.run.leftovers import temporary_name
 
 log = logging.getLogger(__name__)
 
-FOLDER_NAME = "lightning"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
@@ -56,9 +54,8 @@ def link(source: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)  # Where the two are one file already, renaming does nothing at all.
 
 
-def last_checkpoint(run_folder: Path) -> Path | None:
-    """Returns where a run's newest checkpoint stands, or None where it has none yet."""
-    folder = run_folder / FOLDER_NAME
+def last_checkpoint(folder: Path) -> Path | None:
+    """Returns the newest checkpoint in a run's folder of checkpoints, or None where there is none yet."""
     return next((folder / name for name in NEWEST_FIRST if _kind_of(folder / name)), None)
 
 

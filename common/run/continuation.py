@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, RunError
-from common.run.checkpoint import FOLDER_NAME, LAST, last_checkpoint
+from common.run.checkpoint import LAST, last_checkpoint
 from common.run.files import is_of_another_owner
 from common.run.finished import is_kept, keep_finished, put_back_finished, read_settled_record
 from common.run.folder import reserve_folder
@@ -26,8 +26,8 @@ from common.run.record import FILE_NAME, DamagedRecordError, Record, read_record
 
 log = logging.getLogger(__name__)
 
-TRACES = (FILE_NAME, ".hydra", FOLDER_NAME, METRICS)
-"""What only a run has: a folder without any of them is none, be it damaged or not."""
+TRACES = (FILE_NAME, ".hydra", METRICS)
+"""What only a run has, beside checkpoints: a folder without any of them is none, be it damaged or not."""
 
 MOST_NAMED = 3
 """How many damaged runs are named."""
@@ -110,7 +110,7 @@ def check_own_run(run: Run, wanted: Record) -> None:
         )
     _warn_of_packages(run.record, wanted)
     if run.record.has_finished and not is_kept(run.folder):  # Else it was kept when the job was submitted.
-        keep_finished(run.folder)
+        keep_finished(run.folder, run.record.engine.checkpoints)
 
 
 def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue: bool) -> Run:
@@ -124,8 +124,10 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
     """
     if not may_continue:
         return new_run(path, wanted, "a new run, as config.ckpt_path asks")
+    # Only the newest: an older one was left for it, and two that go on would be two histories of one run.
     newest = next(iter(earlier.runs), None)
-    damages = _texts_of_damaged(earlier.damaged)
+    # Each damaged run is named, whatever is chosen: it may be the one that should have been continued.
+    damages = _texts_of_damaged(earlier.damaged, wanted.engine.checkpoints)
     if newest is not None:
         obstacle = try_to_continue(newest, wanted)
         if obstacle is None:
@@ -149,6 +151,7 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
     Returns:
         Why it is not continued, or None if it is.
     """
+    # What costs nothing is asked first. The lock comes last: to take it may last a minute, and keeps others away.
     obstacle = obstacle_to_continuing(run, wanted) or _obstacle_in_queue(run) or _obstacle_to_locking(run)
     if obstacle is not None:
         return obstacle
@@ -158,7 +161,8 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
         return obstacle
     _warn_of_packages(run.record, wanted)
     if run.record.has_finished and run.record.kind != "sweep":  # A sweep has no checkpoint; its points keep theirs.
-        keep_finished(run.folder)
+        keep_finished(run.folder, run.record.engine.checkpoints)
+    # Its process is gone, or its lock could not have been had: so it was killed before it could write how it ended.
     state = "interrupted" if run.record.status == "running" else run.record.status
     run.reason = f"continuing the {state} run {run.folder.name}"
     run.record = replace(
@@ -172,14 +176,16 @@ def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
     name, record = run.folder.name, run.record
     if record.is_finished_at(wanted.budget):
         return f"{name} is finished at this budget"
+    # An unfinished run that was asked for more is not cut short: it may be past this budget already.
     if wanted.budget != record.budget and not is_larger_budget(wanted.budget, record.budget):
         return f"{name} was asked for more than this"
+    # The same configuration may mean something else to other code: no run is made by two states of it.
     changed = changed_files(wanted.code, record.code)
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         return (
             f"since {name}, {names} changed. To start from it all the same: "
-            f"config.ckpt_path={run.folder / FOLDER_NAME / LAST}"
+            f"config.ckpt_path={run.folder / record.engine.checkpoints / LAST}"
         )
     return None
 
@@ -190,6 +196,7 @@ def new_run(path: Path, wanted: Record, reason: str) -> Run:
     locks: list[FolderLock] = []
 
     def prepare(folder: Path) -> None:
+        # Locked and on record before it has its name: no other launch ever sees it as nobody's.
         locks.append(FolderLock(folder))
         locks[0].acquire()
         write_record(folder, record)
@@ -212,7 +219,7 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
         try:
             run = read_run(folder)
         except DamagedRecordError as damage:
-            if damage.identity in (None, wanted.identity) and _is_run(folder) and not _is_foreign(folder):
+            if damage.identity in (None, wanted.identity) and _is_run(folder, wanted) and not _is_foreign(folder):
                 earlier.damaged.append(damage)
             continue
         if (run.record.kind, run.record.identity) != (wanted.kind, wanted.identity):
@@ -221,6 +228,7 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
             earlier.foreign = folder
         else:
             earlier.runs.append(run)
+    # By what is on record: folders may have been copied or renamed, which changes their own times and names.
     earlier.runs.sort(key=lambda run: (run.record.created_ns, run.folder), reverse=True)
     return earlier
 
@@ -268,6 +276,7 @@ def _obstacle_to_locking(run: Run) -> str | None:
     except OSError as error:
         return f"{run.folder.name} cannot be written to: {error.strerror}"
     try:
+        # Between the first look and the lock another launch may have come and gone.
         if put_back_finished(run.folder) or _version_of(run.folder) != run.version:
             run.record = read_record(run.folder)
     except (OSError, DamagedRecordError) as error:
@@ -299,10 +308,10 @@ def _subfolders(parent: Path, name: str | None = None) -> list[Path]:
     ]
 
 
-def _is_run(folder: Path) -> bool:
-    """Returns whether a folder is a run's, by anything in it."""
+def _is_run(folder: Path, wanted: Record) -> bool:
+    """Returns whether a folder is a run's, by anything in it that a run of what is launched has."""
     try:
-        return any(os.path.lexists(folder / trace) for trace in TRACES)
+        return any(os.path.lexists(folder / trace) for trace in (*TRACES, wanted.engine.checkpoints))
     except OSError:
         return False
 
@@ -315,11 +324,11 @@ def _is_foreign(folder: Path) -> bool:
         return True
 
 
-def _texts_of_damaged(damaged: list[DamagedRecordError]) -> list[str]:
-    """Returns what a person is told of damaged runs."""
+def _texts_of_damaged(damaged: list[DamagedRecordError], checkpoints: str) -> list[str]:
+    """Returns what a person is told of damaged runs, whose checkpoints lie in a folder of this name."""
     texts = []
     for damage in damaged[:MOST_NAMED]:
-        checkpoint = last_checkpoint(damage.folder)
+        checkpoint = last_checkpoint(damage.folder / checkpoints)
         remedy = f"to start from it: config.ckpt_path={checkpoint}" if checkpoint else "it has no checkpoint: delete it"
         texts.append(f"a damaged run of this task lies at {damage.folder}: {damage.what} ({remedy})")
     more = len(damaged) - MOST_NAMED

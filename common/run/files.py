@@ -23,9 +23,9 @@ KINDS = {
     stat.S_IFBLK: "a device",
 }
 
-OWN_FOLDERS = (".hydra", "lightning", "wandb")
-OWN_FILES = (".lock", "*.json", "*.csv", "*.log", "*.pt", ".hydra/*.yaml", "lightning/*.ckpt")
-"""What a launch writes to in its folder. Pictures are replaced as a whole, whatever stood there."""
+OWN_FOLDERS = (".hydra", "wandb")
+OWN_FILES = (".lock", "*.json", "*.csv", "*.log", "*.pt", ".hydra/*.yaml")
+"""What a launch writes to in its folder, beside checkpoints. Pictures are replaced as a whole, whatever stood there."""
 
 REMEDY = "Move it away or mend it, and give the same command again."
 
@@ -107,14 +107,19 @@ def fault_of(folder: Path, name: str, wanted: int = stat.S_IFREG) -> str | None:
     return None
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path, checkpoints: str) -> None:
     """Checks that a launch can work in a folder: it is whole as far as kinds and permissions go.
+
+    Args:
+        folder: The run's folder.
+        checkpoints: The name of the one for checkpoints in it.
 
     Raises:
         UnusableFileError: something is not what its name says, or may not be written to; nothing was changed.
     """
-    folders = ["", *(name for name in OWN_FOLDERS if os.path.lexists(folder / name))]
-    names = {str(path.relative_to(folder)) for pattern in OWN_FILES for path in folder.glob(pattern)}
+    folders = ["", *(name for name in (*OWN_FOLDERS, checkpoints) if os.path.lexists(folder / name))]
+    patterns = (*OWN_FILES, f"{checkpoints}/*.ckpt")
+    names = {str(path.relative_to(folder)) for pattern in patterns for path in folder.glob(pattern)}
     found = [(name, stat.S_IFDIR) for name in folders] + [(name, stat.S_IFREG) for name in sorted(names)]
     for name, kind in found:
         fault = fault_of(folder, name, kind)

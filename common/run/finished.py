@@ -9,10 +9,8 @@ checkpoint in its place is also the moment at which everything else of the launc
 import json
 from pathlib import Path
 
-from common.run.atomic import write_bytes_atomically, write_text_atomically
-from common.run.checkpoint import FOLDER_NAME as CHECKPOINTS
+from common.run.atomic import remove, temporary_name, write_bytes_atomically, write_text_atomically
 from common.run.checkpoint import LAST, NEWEST_FIRST
-from common.run.leftovers import remove, temporary_name
 from common.run.lock import is_held
 from common.run.queue import UnansweredError, has_place_in_queue
 from common.run.record import FILE_NAME as RECORD
@@ -24,8 +22,13 @@ MARKS = "checkpoints.json"
 """Tells, among the copies, which checkpoints there were: a damaged last one may be replaced by an older one of them."""
 
 
-def keep_finished(folder: Path) -> None:
-    """Copies what a launch will change; copies of an earlier launch are replaced."""
+def keep_finished(folder: Path, checkpoints: str) -> None:
+    """Copies what a launch will change; copies of an earlier launch are replaced.
+
+    Args:
+        folder: The run's folder.
+        checkpoints: The name of the one for checkpoints in it.
+    """
     forget_finished(folder)
     unnamed = folder / temporary_name(FOLDER_NAME)
     remove(unnamed)
@@ -34,7 +37,7 @@ def keep_finished(folder: Path) -> None:
         copy = unnamed / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(copy, path.read_bytes())
-    marks = [_mark_of(folder / CHECKPOINTS / name) for name in NEWEST_FIRST]
+    marks = {f"{checkpoints}/{name}": _mark_of(folder / checkpoints / name) for name in NEWEST_FIRST}
     write_text_atomically(unnamed / MARKS, json.dumps(marks))
     unnamed.rename(folder / FOLDER_NAME)
 
@@ -43,10 +46,10 @@ def is_kept(folder: Path) -> bool:
     """Returns whether there are copies, and no checkpoint was written since they were made."""
     place = folder / FOLDER_NAME
     try:
-        return not place.is_symlink() and _mark_of(folder / CHECKPOINTS / LAST) in json.loads(
-            (place / MARKS).read_text()
-        )
-    except (OSError, ValueError, TypeError):
+        marks = json.loads((place / MARKS).read_text())
+        last = next(name for name in marks if Path(name).name == LAST)
+        return not place.is_symlink() and _mark_of(folder / last) in marks.values()
+    except (OSError, ValueError, TypeError, AttributeError, StopIteration):
         return False
 
 

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 from common.errors import ConfigError
+from common.run.atomic import NEW, folder_prefix, remove_leftovers
 from common.run.files import check_files
-from common.run.leftovers import NEW, folder_prefix, remove_leftovers
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
@@ -46,17 +46,18 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
         ) from error
 
 
-def make_ready(folder: Path) -> None:
+def make_ready(folder: Path, checkpoints: str) -> None:
     """Looks whether a launch can work in its folder, and removes what dead processes left half made in and beside it.
 
     Args:
         folder: The run's folder, locked for this process.
+        checkpoints: The name of the one for checkpoints in it.
 
     Raises:
         ConfigError: something in the folder is not what its name says; nothing was changed.
     """
-    check_files(folder)
-    for place in (folder, folder / "lightning"):
+    check_files(folder, checkpoints)
+    for place in (folder, folder / checkpoints):
         remove_leftovers(place, is_locked=True)
     remove_leftovers(folder.parent)
 

@@ -7,44 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BUDGET_KEYS = (
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.max_time",
-    "config.num_generations",
-    "config.num_minutes",
-    "config.target_fitness",
-)
-"""How long a run goes on; a larger budget continues it."""
+from common.engine import Engine
 
-IGNORED_KEYS = (
-    *BUDGET_KEYS,
+WITHOUT_EFFECT = (
     "config.data_dir",
     "config.output_dir",
     "config.ckpt_path",
     "config.save_every_n_minutes",
-    "config.save_every_n_generations",
     "config.skip_finished",
     "config.preflight_only",
-    "datamodule.config.data_dir",
     "hydra",
     "logger",
     "project",
     "task",
-    "trainer.barebones",
-    "trainer.default_root_dir",
-    "trainer.enable_checkpointing",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.logger",
-    "trainer.profiler",
 )
-"""Keys that do not change the result of the steps that are taken."""
+"""Keys that do not change the result of the steps that are taken, with any engine; each adds its own."""
 
 LENGTH = 12
 
 
-def identity_of(tree: Mapping[str, Any], data: Mapping[str, Any], swept: Mapping[str, Any]) -> str:
+def identity_of(tree: Mapping[str, Any], data: Mapping[str, Any], swept: Mapping[str, Any], engine: Engine) -> str:
     """Returns the identity of a subtask.
 
     Args:
@@ -52,17 +34,19 @@ def identity_of(tree: Mapping[str, Any], data: Mapping[str, Any], swept: Mapping
         data: What the components say of the data that is used: source and fingerprint.
         swept: The keys that the sweep varies and their values at this point; they count even where the key alone
             would not.
+        engine: What runs it.
 
     Returns:
         Twelve hexadecimal digits.
     """
-    facts = {"config": _without(tree, IGNORED_KEYS), "data": data, "swept": swept}
+    facts = {"config": _without(tree, (*WITHOUT_EFFECT, *engine.keys_without_effect)), "data": data, "swept": swept}
     return _digest(json.dumps(facts, sort_keys=True, default=str).encode())
 
 
-def budget_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+def budget_of(tree: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """Returns the budgets that a configuration sets, by key."""
-    return {key: value for key in BUDGET_KEYS if (value := _select(tree, key)) is not None}
+    found = {budget.key: _select(tree, budget.key) for budget in engine.budgets}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def is_larger_budget(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

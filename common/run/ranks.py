@@ -1,6 +1,6 @@
 """The processes that share a run: each knows its number, and hears of the others.
 
-The launcher starts them and gives each its number in the environment (`common/launch/ranks.py`); this is the one place
+The launcher starts them and gives each its number in the environment (`common/launch/job.py`); this is the one place
 that connects them, for either engine, and parts them at every end. A process that left connected could end by abort.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from common.engine import Engine
 from common.errors import RunError
 from common.run.atomic import write_text_atomically
 from common.run.files import REMEDY, read_bytes
@@ -114,6 +115,7 @@ class Record:
         budget: How long the run is to go on.
         code: Fingerprints of the code's files.
         packages: Versions of the packages that can change a result.
+        engine: What runs it, in its own words.
         status: How the run stands.
         overrides: Of a sweep's point, the overrides that the sweep varies.
         created_ns: When the folder was made, in nanoseconds since 1970.
@@ -142,6 +144,7 @@ class Record:
     budget: dict[str, Any]
     code: dict[str, str]
     packages: dict[str, str]
+    engine: Engine = field(default_factory=Engine)
     status: Status = "running"
     overrides: list[str] = field(default_factory=list)
     created_ns: int = field(default_factory=time.time_ns)
@@ -252,6 +255,9 @@ def _checked_record(content: Any) -> Record:
         raise ValueError("identity is empty")
     if not 0 <= record.created_ns < 2**63:
         raise ValueError(f"created_ns={record.created_ns}, which is no time in nanoseconds since 1970")
+    checkpoints = record.engine.checkpoints
+    if Path(checkpoints).name != checkpoints:  # It would lead out of the run's folder.
+        raise ValueError(f"engine.checkpoints={_short(checkpoints)}, which is no folder's name")
     return record
 
 

@@ -1,6 +1,6 @@
 """Writes durations, numbers, names and results as people read them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def duration_text(seconds: float | None) -> str:
@@ -37,9 +37,15 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def results_text(results: dict[str, float], most: int = 3) -> str:
-    """Returns the metrics that say most about a result: those of the test, else of the validation, else the others."""
-    for stage in ("test/", "val/", "champion/test", "champion/", "fitness/", ""):
+def results_text(results: dict[str, float], first: Sequence[str], most: int = 3) -> str:
+    """Returns the metrics that say most about a result.
+
+    Args:
+        results: The metrics.
+        first: How the names of those begin that say most, the best first; where there are none, all are alike.
+        most: How many are returned.
+    """
+    for stage in (*first, ""):
         chosen = [(name, value) for name, value in results.items() if name.startswith(stage)]
         if chosen:
             return ", ".join(f"{name} {number_text(value)}" for name, value in chosen[:most])

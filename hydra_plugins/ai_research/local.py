@@ -9,8 +9,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from common.errors import ConfigError
-from common.launch.command import Command
+from common.launch.composing import CachingConfigLoader
 from common.launch.local import launch
+from common.launch.point import Command
 from common.launch.resources import LocalResources, Resources
 from common.launch.sweep.search import Search
 
@@ -32,12 +33,14 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
         self.config = config
 
-    def check_request(self, name: str, num_points: int) -> None:
+    def check_request(self, num_points: int) -> None:
         """Does nothing: what is more than this machine has is capped."""
 
     def command(self, search: Search) -> Command:
         """Returns what is asked for, given what chooses the points."""
-        return Command(self.hydra_context, self.task_function, self.config, search, self.resources)
+        loader = self.hydra_context.config_loader
+        assert isinstance(loader, CachingConfigLoader)
+        return Command(self.hydra_context, self.task_function, self.config, search, self.resources, loader.engine)
 
     def run(self, search: Search) -> Sequence[JobReturn]:
         """Runs the points that a search chooses."""

@@ -23,9 +23,9 @@ class SlurmLauncher(LocalLauncher):
 
     __init__.__annotations__ = SlurmResources.__init__.__annotations__  # Values are judged by them.
 
-    def check_request(self, name: str, num_points: int) -> None:
+    def check_request(self, num_points: int) -> None:
         """Asks SLURM whether it could ever run such jobs."""
-        check_request(name, num_points, self.resources)
+        check_request(num_points, self.resources)
 
     def run(self, search: Search) -> Sequence[JobReturn]:
         """Submits the points that a search chooses."""

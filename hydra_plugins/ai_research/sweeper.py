@@ -8,8 +8,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.launch.sweep.choice import search_of
-from common.launch.sweep.optuna import OptunaFields
+from common.launch.composing import CachingConfigLoader
+from common.launch.sweep.optuna import OptunaFields, search_of
 from hydra_plugins.ai_research.local import LocalLauncher
 
 
@@ -19,6 +19,9 @@ class GridSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed, and builds the launcher."""
         self.node = config.hydra.sweeper
+        loader = hydra_context.config_loader
+        assert isinstance(loader, CachingConfigLoader)
+        self.engine = loader.engine
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -26,7 +29,7 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Runs all points and returns their results."""
         assert isinstance(self.launcher, LocalLauncher)
-        return self.launcher.run(search_of(self.node, arguments))
+        return self.launcher.run(search_of(self.node, arguments, self.engine))
 
 
 class OptunaSweeper(GridSweeper):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import report_errors
-from common.ne.load import load
+from common.ne.load import load_run
 from common.ne.outputs.gif import write_gif
 from common.ne.random_numbers import episode_seeds
 
@@ -17,7 +17,7 @@ from common.ne.random_numbers import episode_seeds
 def main() -> None:
     """Plays."""
     arguments = _parse_arguments()
-    loaded = load(arguments.folder)
+    loaded = load_run(arguments.folder.expanduser())
     seeds = episode_seeds(arguments.seed, 0, "recording", 1, arguments.episodes, is_shared=True)[0]
     rewards = loaded.play(seeds)
     for number, reward in enumerate(rewards):

@@ -12,7 +12,7 @@ from common.check.signatures import check_signatures
 from common.check.targets import check_targets, is_allowed
 from common.check.tree import hints_of, join, nodes, resolve, target_of
 from common.check.values import admits, check_values, describe_hint
-from common.run.log import JOB_LOGGING
+from common.store import JOB_LOGGING
 
 HARMLESS = {"_target_": "torch.nn.ReLU"}
 

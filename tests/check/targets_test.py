@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.check.targets import check_logging, check_targets, is_allowed
-from common.run.log import JOB_LOGGING, QUIET_LOGGING
+from common.store import JOB_LOGGING, QUIET_LOGGING
 
 REFUSED = [
     "os.system",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from common.run.leftovers import temporary_name
+from common.run.atomic import temporary_name
 
 
 def whole_checkpoint() -> bytes:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from common.cli import program
+from common.dl.engine import DEEP_LEARNING
 from common.run.lock import FolderLock
 from tests.end_to_end.conftest import command  # noqa: F401
 
@@ -94,6 +95,7 @@ def make_run(root: Path) -> MakeRun:
             "budget": {"trainer.max_epochs": 2},
             "code": {},
             "packages": {},
+            "engine": asdict(DEEP_LEARNING),
             "created_ns": (1_769_860_800 + number) * 10**9,
             "changes": {key: {"default": None, "value": value} for key, value in settings.items()},
             "given": settings,

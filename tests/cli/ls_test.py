@@ -1,6 +1,7 @@
 """`ls` lists every run, and `watch` those under way."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from common.cli.ls import NEWEST, moment_of
 from common.cli.output import size_text
+from common.ne.engine import NEUROEVOLUTION
 from common.utils.text import duration_text, short_names
 
 
@@ -156,10 +158,13 @@ def test_how_long_ago() -> None:
 
 
 def test_a_neuroevolution_sweep_shows_its_best_champion(ai_research: Any, make_run: Any, held: Any) -> None:
-    make_run("p/t/2026-01-31_12-00-00", kind="sweep")
+    engine = asdict(NEUROEVOLUTION)
+    make_run("p/t/2026-01-31_12-00-00", kind="sweep", engine=engine)
     for number, reward in enumerate([10.0, 30.0, 20.0]):
-        make_run(f"p/t/2026-01-31_12-00-00/{number}_x", kind="point", metrics=[{"step": 3, "champion/test": reward}])
+        name = f"p/t/2026-01-31_12-00-00/{number}_x"
+        make_run(name, kind="point", metrics=[{"step": 3, "champion/test": reward}], engine=engine)
     assert "best: champion/test 30" in ai_research("ls").out
-    running = make_run(status="running", budget={"config.num_generations": 8}, metrics=[{"step": 1, "time": 1.0}])
+    budget, rows = {"config.num_generations": 8}, [{"step": 1, "time": 1.0}]
+    running = make_run(status="running", budget=budget, metrics=rows, engine=engine)
     held(running)
     assert "running 25%" in ai_research("ls").out

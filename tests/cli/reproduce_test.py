@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from common.cli.differences import first_difference_of_metrics, first_difference
 from common.cli.reproduce import environment_differences
 from common.cli.restore import budget_spent, chosen_settings, replaying_command
 from common.cli.runs import read_run
+from common.dl.engine import DEEP_LEARNING
+from common.engine import Engine
+from common.ne.engine import NEUROEVOLUTION
 
 ROWS = [{"step": 1, "time": 1.0, "loss": 0.5}, {"step": 2, "time": 2.0, "loss": float("nan")}]
 
@@ -90,26 +94,33 @@ def test_a_run_that_began_from_a_checkpoint_begins_there_again(replayable: Any) 
 
 def test_what_a_run_chose_is_fixed() -> None:
     checkpoint = {"DataModule": {"batch_size": 7, "num_workers": 2}, "continuation": {"num_threads": 4}, "epoch": 3}
-    assert chosen_settings(checkpoint) == {
+    assert chosen_settings(checkpoint, DEEP_LEARNING) == {
         "datamodule.config.fixed_per_device_batch_size": 7,
         "datamodule.config.fixed_per_device_num_workers": 2,
         "hydra.launcher.cpus_per_task": 4,
     }
-    assert chosen_settings({}) == {}
+    assert chosen_settings({}, DEEP_LEARNING) == {}
+    assert chosen_settings(checkpoint, NEUROEVOLUTION) == {}
 
 
 @pytest.mark.parametrize(
-    ("status", "budget", "expected"),
+    ("engine", "status", "budget", "expected"),
     [
-        ("finished", {"trainer.max_steps": -1}, {}),
-        ("stopped", {"trainer.max_steps": -1}, {"trainer.max_steps": 7}),
-        ("finished", {"config.num_generations": 9}, {}),
-        ("stopped", {"config.num_generations": 9}, {"config.num_generations": 8, "config.num_minutes": "null"}),
-        ("finished", {"config.num_minutes": 1}, {"config.num_generations": 7, "config.num_minutes": "null"}),
+        (DEEP_LEARNING, "finished", {"trainer.max_steps": -1}, {}),
+        (DEEP_LEARNING, "finished", {"trainer.max_steps": -1, "trainer.max_time": "00:01:00:00"}, {}),
+        (DEEP_LEARNING, "stopped", {"trainer.max_steps": -1}, {"trainer.max_steps": 7}),
+        (NEUROEVOLUTION, "finished", {"config.num_generations": 9}, {}),
+        (NEUROEVOLUTION, "stopped", {}, {"config.num_generations": 8, "config.num_minutes": "null"}),
+        (NEUROEVOLUTION, "finished", {"config.num_minutes": 1},
+         {"config.num_generations": 7, "config.num_minutes": "null"}),
+        (Engine(), "stopped", {}, {}),
     ],
-)
-def test_a_reproduction_ends_where_the_run_ended(make_run: Any, status: str, budget: Any, expected: Any) -> None:
-    assert budget_spent(read_run(make_run(status=status, budget=budget, metrics=[{"step": 7}]))) == expected
+)  # fmt: skip
+def test_a_reproduction_ends_where_the_run_ended(
+    make_run: Any, engine: Engine, status: str, budget: Any, expected: Any
+) -> None:
+    folder = make_run(status=status, budget=budget, engine=asdict(engine), metrics=[{"step": 7}])
+    assert budget_spent(read_run(folder)) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.config import MAX_SKIPPED_STEPS, DeepLearningSubtaskConfig
 from common.dl.datamodule.base import sampler_of
+from common.dl.engine import DEEP_LEARNING
 from common.dl.utils.lightning import instantiate_trainer
 from common.errors import RunError
-from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint
+from common.run.checkpoint import LAST, read_checkpoint
 
 
 class Poison(Callback):
@@ -65,7 +66,7 @@ def test_a_bad_loss_stops_and_names_step_samples_and_learning_rate(
 def test_the_state_before_a_bad_loss_is_saved_without_a_trace_of_it(fit: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RunError):
         fit(Poison(range(13, 14), math.nan))
-    checkpoint = read_checkpoint(tmp_path / FOLDER_NAME / LAST)
+    checkpoint = read_checkpoint(tmp_path / DEEP_LEARNING.checkpoints / LAST)
     assert (checkpoint["global_step"], checkpoint["curr_train_step"]) == (13, 13)
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 

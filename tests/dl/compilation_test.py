@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.dl.compilation import compile_network
+from common.dl.tuning import compile_network
 from common.errors import ConfigError
 
 CPU = torch.device("cpu")

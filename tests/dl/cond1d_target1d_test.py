@@ -16,10 +16,10 @@ from common.dl.litmodule._nnmodule.cond_autoreg.backbone import LSTMBackbone, Re
 from common.dl.litmodule._nnmodule.cond_autoreg.base import BaseCAMConfig
 from common.dl.litmodule._nnmodule.cond_autoreg.cdam import CDAM
 from common.dl.litmodule.cond1d_target1d.autoregression import AutoregressionLitModule
-from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
 from common.dl.litmodule.cond1d_target1d.base import (
     BaseCond1DTarget1DLitModule,
     BaseCond1DTarget1DLitModuleConfig,
+    ExponentialAverage,
 )
 from common.dl.litmodule.cond1d_target1d.calibration import central_interval, part_within
 from common.dl.litmodule.cond1d_target1d.plots import plot_reliability, plot_signals

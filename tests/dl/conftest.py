@@ -19,7 +19,7 @@ from common.dl.datamodule.base import BaseDataModule, BaseDataModuleConfig, Data
 from common.dl.datamodule.in_memory import InMemoryDataset
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
 from common.dl.litmodule.classification import BaseClassificationLitModule, BaseClassificationLitModuleConfig
-from common.dl.utils.silence import silence_noise
+from common.dl.utils.lightning import silence_messages
 
 NUM_INPUTS, NUM_CLASSES = 4, 3
 
@@ -83,7 +83,7 @@ class Regression(BaseLitModule):
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     """Silences what a run silences."""
-    silence_noise()
+    silence_messages()
 
 
 @pytest.fixture

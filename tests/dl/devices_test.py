@@ -8,7 +8,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from common.dl.devices import check_devices, num_devices
+from common.dl.checks import check_devices, num_devices
 
 FNN = ("task=fnn", "datamodule.config.source=digits", "logger=none")
 ACCEPTED = {(1, 1, "auto", 1), (1, 1, "ddp", 1), (2, 1, "auto", 2), (2, 1, "ddp", 2)}

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.dl.litmodule._nnmodule.feedforward import FNN, FNNConfig
-from common.dl.litmodule._nnmodule.mlp import MLP, MLPConfig
+from common.dl.litmodule._nnmodule.feedforward import FNN, MLP, FNNConfig, MLPConfig
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 

@@ -106,7 +106,7 @@ def built(group: str, name: str, folder: Path, **overrides: Any) -> Any:
     node = GROUPS[group][name]
     node = node if isinstance(node, DictConfig) else OmegaConf.create(node)
     node = OmegaConf.merge({key: value for key, value in node.items_ex(resolve=False) if key != "defaults"}, overrides)
-    if "${hydra:" in str(OmegaConf.to_container(node).get("name")):  # Known only inside a job.
+    if "${hydra" in str(OmegaConf.to_container(node).get("name")):  # Known only inside a job.
         node.name = "some_run"
     for counted in ("devices", "num_nodes"):
         if "${hydra:" in str(OmegaConf.to_container(node).get(counted)):

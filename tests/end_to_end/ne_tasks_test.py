@@ -15,8 +15,9 @@ import torch
 import yaml
 from PIL import Image
 
+import common.run
 from common.errors import ConfigError
-from common.ne.load import load
+from common.ne.load import load_run
 from common.ne.random_numbers import episode_seeds
 from common.run.metrics import read_metrics
 from tests.end_to_end.conftest import REPOSITORY
@@ -82,8 +83,8 @@ def test_metrics_describe_each_generation_and_the_champions_end(run: Any) -> Non
 @pytest.mark.slow
 def test_the_result_is_the_champions_mean_on_the_test_episodes_and_its_file_plays_the_same(run: Any) -> None:
     assert run.provenance["status"] == "finished"
-    assert run.provenance["result"] == run.final("champion/test")
-    loaded = load(run.folder)
+    assert run.provenance["result"] == run.final("champion/validation")
+    loaded = common.run.load(run.folder)
     seeds = episode_seeds(0, 0, "test", 1, 30, is_shared=True)[0]
     assert loaded.play(seeds).mean() == run.final("champion/test")
 
@@ -146,7 +147,7 @@ def test_a_champion_whose_file_names_something_foreign_is_refused(tmp_path: Path
     spec = {"evaluator": {"_target_": "os.system", "command": "true"}, "population": {}}
     torch.save({"spec": spec, "arrays": {}, "mean": 0.0, "generation": 0}, tmp_path / "champion.pt")
     with pytest.raises(ConfigError, match=r"'os\.system' is not an object that a configuration may name"):
-        load(tmp_path)
+        load_run(tmp_path)
 
 
 @pytest.mark.parametrize(

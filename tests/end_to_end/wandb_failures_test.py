@@ -16,7 +16,7 @@ import wandb
 from common.errors import RunStoppedError
 from common.run.metrics import read_metrics
 from common.run.record import read_record
-from common.utils.wandb_service import pids_of_service
+from common.run.wandb import pids_of_service
 from tests.end_to_end.conftest import ONE_CPU, REPOSITORY
 from tests.end_to_end.ne_tasks_test import PROJECT, SMALL
 
@@ -146,7 +146,7 @@ def test_what_wandb_refuses_is_told_as_a_mistake(command: Callable[..., Any]) ->
 
 PROGRAM = """
 import runpy, sys
-from common.utils import wandb_service
+from common.run import wandb as wandb_service
 wandb_service.TIMEOUT_S = 4.0
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

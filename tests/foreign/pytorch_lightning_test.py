@@ -17,7 +17,7 @@ from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSourc
 from pytorch_lightning.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
-from common.dl.utils.silence import silence_noise
+from common.dl.utils.lightning import silence_messages
 from common.foreign.pytorch_lightning import META_FIELDS
 
 FILE = "common/foreign/pytorch_lightning.py was read for another Lightning; read it again beside the new one"
@@ -73,7 +73,7 @@ def test_what_is_logged_has_the_fields_that_are_saved() -> None:
 
 
 def test_the_names_that_are_used_exist() -> None:
-    silence_noise()
+    silence_messages()
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     loop = trainer.fit_loop
     epochs, connector = loop.epoch_loop, trainer._logger_connector

@@ -13,15 +13,15 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from common.launch.display import Job, State, displayed
-from common.launch.live_table import MOST_ROWS, view_of
+from common.dl.engine import DEEP_LEARNING
+from common.launch.display import MOST_ROWS, Job, State, displayed, view_of
 from common.launch.point import Point
 from common.run.metrics import MetricsFile
 
 
 def job_of(folder: Path, *overrides: str, state: State = "pending") -> Job:
     folder.mkdir(exist_ok=True)
-    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {})
+    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, DEEP_LEARNING)
     return Job(point, folder, state)
 
 
@@ -116,7 +116,7 @@ def test_terminal_shows_the_table_below_what_is_printed(tmp_path: Path, monkeypa
         assert "seed=0" in shown[shown.index("Printed meanwhile.") :]
         job.enter("finished")
         with monkeypatch.context() as patch:
-            patch.setattr("common.launch.live_table.REFRESH_S", 0.0)
+            patch.setattr("common.launch.display.REFRESH_S", 0.0)
             display.refresh()
         assert "val/loss 0.1235" in shown_on(master)
 

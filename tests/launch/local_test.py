@@ -10,6 +10,7 @@ import yaml
 from common.errors import ConfigError
 from common.launch.resources import Resources, count_ranks_per_node
 from common.launch.sweep.search import expand_grid, swept_keys
+from common.run.files import read_bytes
 
 
 def status_of(folder: Path) -> tuple[str, str | None]:
@@ -197,3 +198,17 @@ def test_a_grid_refuses_intervals(argument: str) -> None:
 
 def test_swept_keys_are_those_with_more_than_one_value() -> None:
     assert swept_keys(["a=1", "b=1,2", "+c=choice(1,2)"]) == ["b", "+c"]
+
+
+def test_a_run_that_is_continued_has_its_record_read_once(run, outputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(folder: Path, name: str) -> bytes:
+        read.extend([folder] if name == "provenance.json" else [])
+        return read_bytes(folder, name)
+
+    assert run("number=0").status == 1
+    monkeypatch.setattr("common.run.record.read_bytes", counted)
+    assert run("number=0").status == 1
+    assert read == outputs()
+    assert len(read) == 1

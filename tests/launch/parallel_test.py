@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from common.launch import local, parallel, resources
-from common.launch.parallel import share_out, visible_gpus
+from common.launch import local, resources
+from common.launch.local import share_out, visible_gpus
 
 
 @pytest.fixture
 def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (local, parallel, resources):
+    for module in (local, resources):
         monkeypatch.setattr(module, "count_gpus", lambda: 4)
     monkeypatch.setattr(local, "available_cpus", lambda: 16)
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
@@ -66,7 +66,7 @@ def test_what_the_shell_lets_a_command_see_is_shared_out(monkeypatch: pytest.Mon
     monkeypatch.setattr("torch.version.hip", "6.0")
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "3,2,1,0")
     assert visible_gpus() == ["3", "2", "1", "0"]
-    assert parallel._gpu_variable() == "HIP_VISIBLE_DEVICES"
+    assert local._gpu_variable() == "HIP_VISIBLE_DEVICES"
 
 
 def test_what_is_left_over_is_nobodys() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from torch import Tensor
 
-from common.dl import compatibility
+from common.dl import checks
 
 FNN = ("task=fnn", "datamodule.config.source=digits", "logger=none")
 SHAPES = "The network does not fit the data"
@@ -73,11 +73,11 @@ def test_network_that_fits_goes_through(cli, task: str) -> None:
 
 
 def test_points_that_are_alike_are_tried_once(cli, root: Path) -> None:
-    compatibility._try.cache_clear()
+    checks._try.cache_clear()
     outcome = cli(*FNN, "litmodule.optimizer.lr=0.1,0.2,0.3", "trainer.max_epochs=1,2", "config.preflight_only=true")
     assert outcome.status == 0
     assert "Preflight: 6 points checked" in outcome.out
-    assert compatibility._try.cache_info().misses == 1
+    assert checks._try.cache_info().misses == 1
     assert list(root.rglob("*")) == []
 
 
@@ -92,9 +92,9 @@ def test_failure_on_the_meta_device_alone_is_none(monkeypatch: pytest.MonkeyPatc
         return forward(self, x)
 
     monkeypatch.setattr(feedforward.FNN, "forward", looks)
-    compatibility._try.cache_clear()
+    checks._try.cache_clear()
     assert cli(*FNN, "config.preflight_only=true").status == 0
-    compatibility._try.cache_clear()
+    checks._try.cache_clear()
 
 
 @pytest.mark.parametrize("option", [("--config-dir", "elsewhere"), ("--config-name", "other"), ("--resolve",)])

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
 from common.errors import ConfigError
-from common.launch.settle import settle
+from common.launch.point import settle
 
 
 class Component:

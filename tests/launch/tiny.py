@@ -8,6 +8,7 @@ from hydra_zen import ZenStore
 from omegaconf import MISSING
 
 from common.config import BaseSubtaskConfig
+from common.engine import Engine
 from common.runner import BaseTaskRunner
 from common.utils.hydra_zen import generate_config
 
@@ -29,6 +30,7 @@ class TinyRunner(BaseTaskRunner):
         seen: The numbers that this process was given.
     """
 
+    engine = Engine()
     seen: list[float]
 
     @classmethod

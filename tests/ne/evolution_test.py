@@ -16,6 +16,7 @@ from common.ne.algorithm.simple_ga import SimpleGA, SimpleGAConfig
 from common.ne.algorithm.snes import SNES, SNESConfig
 from common.ne.compatibility import check_start
 from common.ne.config import NeuroevolutionSubtaskConfig
+from common.ne.engine import NEUROEVOLUTION
 from common.ne.evaluator.base import BaseEvaluator, Episodes
 from common.ne.evolution import Evolution
 from common.ne.evolve import Loop
@@ -24,7 +25,7 @@ from common.ne.outputs.wandb import NoRun
 from common.ne.population.actor import Actors
 from common.ne.population.networks.base import taken
 from common.run import stop
-from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, write_checkpoint
+from common.run.checkpoint import LAST, read_checkpoint, write_checkpoint
 from common.run.ranks import Ranks
 from tests.ne.conftest import ALGORITHMS, NETWORKS, evaluator_of, same, stored
 from tests.ne.environments import ACTION_SPACES
@@ -248,7 +249,7 @@ def test_a_signal_is_heard_within_a_generation_which_is_played_again(
         pytest.raises(RunStoppedError, match="SIGTERM within generation 1"),
     ):
         looped(stopped)
-    assert read_checkpoint(tmp_path / FOLDER_NAME / LAST)["generation"] == 1
+    assert read_checkpoint(tmp_path / NEUROEVOLUTION.checkpoints / LAST)["generation"] == 1
     looped(again)
     assert same(again.state_dict(), straight.state_dict())
 
@@ -293,7 +294,7 @@ def test_an_infinite_reward_makes_nobody_champion(make) -> None:
 
 def test_minutes_of_earlier_launches_count(make, tmp_path: Path) -> None:
     looped(make(num_generations=2))
-    path = tmp_path / FOLDER_NAME / LAST
+    path = tmp_path / NEUROEVOLUTION.checkpoints / LAST
     state = read_checkpoint(path)
     write_checkpoint(path, {**state, "elapsed_s": 3600.0})
     spent, unspent = make(num_generations=4, num_minutes=59), make(num_generations=4, num_minutes=61)

@@ -8,8 +8,8 @@ from PIL import Image
 
 from common.errors import ConfigError
 from common.ne.champion import Champion, candidates_of, crowned, read_champion, write_champion
+from common.ne.outputs.finish import plot_run
 from common.ne.outputs.gif import MAX_PICTURES, MAX_WIDTH, write_gif
-from common.ne.outputs.plots import plot_run
 from common.ne.outputs.records import TIMINGS_FILE_NAME, Records, fitness_metrics
 from common.ne.outputs.wandb import NoRun
 from common.ne.random_numbers import episode_seeds, generator, mixed

@@ -61,7 +61,7 @@ def test_changed_code_means_a_new_run_and_says_how_to_start_from_the_old(tmp_pat
     run = choose(tmp_path, launch(code={"common/x.py": "2"}))
     assert run.folder.name == "now_1"
     assert "common/x.py changed" in run.reason
-    assert f"config.ckpt_path={tmp_path}/now/lightning/last.ckpt" in run.reason
+    assert f"config.ckpt_path={tmp_path}/now/checkpoints/last.ckpt" in run.reason
 
 
 def test_another_package_version_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -130,10 +130,11 @@ def test_a_damaged_run_of_this_task_is_named(tmp_path: Path, content: str) -> No
 def test_a_damaged_run_without_a_record_names_its_checkpoint(tmp_path: Path) -> None:
     first = choose(tmp_path, launch())
     (first.folder / "provenance.json").unlink()
-    (first.folder / "lightning").mkdir()
-    (first.folder / "lightning" / "last.ckpt").write_bytes(b"x")
+    (first.folder / "checkpoints").mkdir()
+    (first.folder / "checkpoints" / "last.ckpt").write_bytes(b"x")
     assert (
-        f"(to start from it: config.ckpt_path={first.folder}/lightning/last.ckpt)" in choose(tmp_path, launch()).reason
+        f"(to start from it: config.ckpt_path={first.folder}/checkpoints/last.ckpt)"
+        in choose(tmp_path, launch()).reason
     )
 
 

@@ -57,7 +57,7 @@ def test_a_link_above_the_folder_is_followed(folder: Path) -> None:
 
 
 def test_what_is_not_there_is_no_fault(folder: Path) -> None:
-    check_files(folder)
+    check_files(folder, "lightning")
     with pytest.raises(FileNotFoundError):
         read_bytes(folder, "x.csv")
 
@@ -72,20 +72,20 @@ def test_a_launch_does_not_begin_among_what_is_no_file(folder: Path, name: str, 
     (folder / name).parent.mkdir(exist_ok=True)
     OTHERS[kind](folder / name)
     with pytest.raises(UnusableFileError, match=f"{name} is {kind}, where a file belongs"):
-        check_files(folder)
+        check_files(folder, "lightning")
 
 
 @pytest.mark.parametrize("name", ["lightning", ".hydra", "wandb"])
 def test_a_launch_does_not_begin_where_a_folder_leads_elsewhere(folder: Path, name: str) -> None:
     (folder / name).symlink_to(folder.parent)
     with pytest.raises(UnusableFileError, match=f"{name} is a symbolic link, where a folder belongs"):
-        check_files(folder)
+        check_files(folder, "lightning")
 
 
 def test_own_pictures_and_notes_may_be_links(folder: Path) -> None:
     make_link(folder / "notes.md")
     make_link(folder / "loss.png")
-    check_files(folder)
+    check_files(folder, "lightning")
 
 
 AS_NOBODY = """
@@ -95,7 +95,7 @@ from common.run.files import check_files, is_of_another_owner
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])
 try:
-    check_files(folder)
+    check_files(folder, "lightning")
     print("nothing wrong")
 except Exception as error:
     print(error)

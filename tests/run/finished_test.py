@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def save(folder: Path) -> None:
 
 def test_all_is_put_back_byte_for_byte(folder: Path) -> None:
     before = content_of(folder)
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     change(folder)
     assert put_back_finished(folder)
     assert content_of(folder) == before
@@ -53,7 +54,7 @@ def test_all_is_put_back_byte_for_byte(folder: Path) -> None:
 
 
 def test_nothing_is_put_back_once_there_is_a_new_checkpoint(folder: Path) -> None:
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     change(folder)
     save(folder)
     after = content_of(folder)
@@ -64,7 +65,7 @@ def test_nothing_is_put_back_once_there_is_a_new_checkpoint(folder: Path) -> Non
 
 
 def test_an_older_checkpoint_in_a_damaged_ones_place_is_no_new_one(folder: Path) -> None:
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     change(folder)
     link(folder / "lightning" / "previous.ckpt", folder / "lightning" / "last.ckpt")
     assert put_back_finished(folder)
@@ -73,7 +74,7 @@ def test_an_older_checkpoint_in_a_damaged_ones_place_is_no_new_one(folder: Path)
 
 def test_putting_back_may_be_cut_off_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content_of(folder)
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     change(folder)
     rename, renamed = Path.replace, list[Path]()
 
@@ -92,7 +93,7 @@ def test_putting_back_may_be_cut_off_anywhere(folder: Path, monkeypatch: pytest.
 
 
 def test_a_reader_sees_what_was_finished_unless_a_process_works_on_it(folder: Path) -> None:
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     change(folder)
     assert read_record(settled(folder)).status == "finished"
     assert json.loads((settled(folder) / "provenance.json").read_text())["budget"] == {"n": 1}
@@ -104,10 +105,10 @@ def test_a_reader_sees_what_was_finished_unless_a_process_works_on_it(folder: Pa
 
 def test_a_reader_sees_a_job_that_waits(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A squeue that knows job 7, and then no job, and then says nothing."""
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     record = read_record(folder)
     (folder / "provenance.json").write_text(
-        json.dumps({**vars(record), "launches": [], "status": "queued", "slurm": {"job_id": 7, "task": None}})
+        json.dumps({**asdict(record), "launches": [], "status": "queued", "slurm": {"job_id": 7, "task": None}})
     )
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 7 N/A 0 PENDING None\n")
     (tmp_path / "squeue").chmod(0o755)
@@ -121,7 +122,7 @@ def test_a_reader_sees_a_job_that_waits(folder: Path, tmp_path: Path, monkeypatc
 
 
 def test_copies_behind_a_link_do_not_count(folder: Path, tmp_path: Path) -> None:
-    keep_finished(folder)
+    keep_finished(folder, "lightning")
     (folder / FOLDER_NAME).rename(tmp_path / "elsewhere")
     (folder / FOLDER_NAME).symlink_to(tmp_path / "elsewhere")
     assert settled(folder) == folder

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from common.dl.engine import DEEP_LEARNING
+from common.engine import Engine
+from common.ne.engine import NEUROEVOLUTION
 from common.run.changes import flattened
 from common.run.identity import (
     budget_of,
@@ -55,7 +58,7 @@ def changed_in(tree: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_what_changes_no_result_is_left_out(key: str, value: Any) -> None:
-    assert identity_of(changed(key, value), DATA, {}) == identity_of(TREE, DATA, {})
+    assert identity_of(changed(key, value), DATA, {}, DEEP_LEARNING) == identity_of(TREE, DATA, {}, DEEP_LEARNING)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_what_changes_no_result_is_left_out(key: str, value: Any) -> None:
     [("config.seed", 1), ("config.device", "gpu"), ("trainer.devices", 2), ("litmodule.optimizer.lr", 0.2)],
 )
 def test_what_changes_a_result_counts(key: str, value: Any) -> None:
-    assert identity_of(changed(key, value), DATA, {}) != identity_of(TREE, DATA, {})
+    assert identity_of(changed(key, value), DATA, {}, DEEP_LEARNING) != identity_of(TREE, DATA, {}, DEEP_LEARNING)
 
 
 BUDGETS = {
@@ -79,10 +82,17 @@ WITHOUT_EFFECT = {
 """Where a run reads and writes, how often it saves, and what a person sees of it."""
 
 
-@pytest.fixture(params=["classify_mnist", "ne_control_score"])
-def composed(request, cli) -> dict[str, Any]:
+@pytest.fixture(params=[DEEP_LEARNING, NEUROEVOLUTION], ids=["classify_mnist", "ne_control_score"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """What an engine says of itself."""
+    found: Engine = request.param
+    return found
+
+
+@pytest.fixture
+def composed(engine: Engine, cli) -> dict[str, Any]:
     """The whole configuration of a task that ships."""
-    if request.param == "classify_mnist":
+    if engine is DEEP_LEARNING:
         outcome = cli("task=fnn", "--cfg", "job")
     else:
         outcome = cli("task=cartpole", "--cfg", "job", project=EVOLUTION, runner=EvolutionRunner)
@@ -90,28 +100,35 @@ def composed(request, cli) -> dict[str, Any]:
     return tree
 
 
-def test_every_value_of_a_configuration_counts_but_for_those_listed_here(composed: dict[str, Any]) -> None:
-    unchanged = identity_of(composed, DATA, {})
+def test_every_value_of_a_configuration_counts_but_for_those_listed_here(
+    composed: dict[str, Any], engine: Engine
+) -> None:
+    unchanged = identity_of(composed, DATA, {}, engine)
     leaves = flattened(composed)
-    same = {key for key in leaves if identity_of(changed_in(composed, key, "another"), DATA, {}) == unchanged}
+    same = {key for key in leaves if identity_of(changed_in(composed, key, "another"), DATA, {}, engine) == unchanged}
     loggers = {key for key in leaves if key.startswith("logger.")}
     assert same == (BUDGETS | WITHOUT_EFFECT | loggers) & {*leaves}
     assert len(leaves) > 50
     assert len(loggers) > 5
 
 
-def test_every_budget_is_listed_here_and_is_none_where_it_is_null(composed: dict[str, Any]) -> None:
+def test_every_budget_is_listed_here_and_is_none_where_it_is_null(composed: dict[str, Any], engine: Engine) -> None:
     expected = {key: value for key, value in flattened(composed).items() if key in BUDGETS and value is not None}
-    assert budget_of(composed) == expected
-    for key in BUDGETS:
+    assert budget_of(composed, engine) == expected
+    for key in (one.key for one in engine.budgets):
+        assert key in BUDGETS
         group, _, name = key.partition(".")
-        assert budget_of({group: {name: 7}}) == {key: 7}
-        assert budget_of({group: None}) == {}
+        assert budget_of({group: {name: 7}}, engine) == {key: 7}
+        assert budget_of({group: None}, engine) == {}
 
 
 def test_hydra_s_own_settings_do_not_count_nor_the_order_of_keys() -> None:
-    assert identity_of({**TREE, "hydra": {"x": 1}}, DATA, {}) == identity_of(TREE, DATA, {})
-    assert identity_of(dict(reversed(TREE.items())), dict(reversed(DATA.items())), {}) == identity_of(TREE, DATA, {})
+    assert identity_of({**TREE, "hydra": {"x": 1}}, DATA, {}, DEEP_LEARNING) == identity_of(
+        TREE, DATA, {}, DEEP_LEARNING
+    )
+    assert identity_of(dict(reversed(TREE.items())), dict(reversed(DATA.items())), {}, DEEP_LEARNING) == identity_of(
+        TREE, DATA, {}, DEEP_LEARNING
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,20 +142,22 @@ def test_hydra_s_own_settings_do_not_count_nor_the_order_of_keys() -> None:
     ],
 )
 def test_a_key_that_only_ends_like_one_without_effect_counts(tree: Any) -> None:
-    assert identity_of(tree(1), DATA, {}) != identity_of(tree(2), DATA, {})
+    assert identity_of(tree(1), DATA, {}, DEEP_LEARNING) != identity_of(tree(2), DATA, {}, DEEP_LEARNING)
 
 
 def test_an_identity_is_twelve_hexadecimal_digits_and_stays_what_it_was() -> None:
     """The stored runs of other people are found by it."""
     facts = '{"config": {"x": 1}, "data": {}, "swept": {"x": "1"}}'
-    assert identity_of({"x": 1}, {}, {"x": "1"}) == hashlib.sha256(facts.encode()).hexdigest()[:12]
-    assert identity_of({"x": Path("/a")}, {}, {}) == identity_of({"x": "/a"}, {}, {})
+    assert identity_of({"x": 1}, {}, {"x": "1"}, DEEP_LEARNING) == hashlib.sha256(facts.encode()).hexdigest()[:12]
+    assert identity_of({"x": Path("/a")}, {}, {}, DEEP_LEARNING) == identity_of({"x": "/a"}, {}, {}, DEEP_LEARNING)
 
 
 def test_the_data_and_the_swept_keys_count() -> None:
-    assert identity_of(TREE, {**DATA, "fingerprint": "abd"}, {}) != identity_of(TREE, DATA, {})
-    swept = [identity_of(TREE, DATA, {"trainer.max_epochs": value}) for value in ("1", "2")]
-    assert len({*swept, identity_of(TREE, DATA, {})}) == 3
+    assert identity_of(TREE, {**DATA, "fingerprint": "abd"}, {}, DEEP_LEARNING) != identity_of(
+        TREE, DATA, {}, DEEP_LEARNING
+    )
+    swept = [identity_of(TREE, DATA, {"trainer.max_epochs": value}, DEEP_LEARNING) for value in ("1", "2")]
+    assert len({*swept, identity_of(TREE, DATA, {}, DEEP_LEARNING)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -164,7 +183,7 @@ def test_a_larger_budget_leaves_something_to_do(new: dict[str, Any], old: dict[s
 
 
 def test_budgets_are_taken_from_the_configuration() -> None:
-    assert budget_of(TREE) == {"trainer.max_epochs": 3}
+    assert budget_of(TREE, DEEP_LEARNING) == {"trainer.max_epochs": 3}
 
 
 def test_changed_code_is_found_and_tests_are_no_code(tmp_path: Path) -> None:

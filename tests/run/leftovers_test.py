@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from common.run.atomic import ABANDONED_S, NEW, folder_prefix, leftovers_in, remove_leftovers, temporary_name
 from common.run.folder import make_ready, reserve_folder
-from common.run.leftovers import ABANDONED_S, NEW, folder_prefix, leftovers_in, remove_leftovers, temporary_name
 from common.run.process import this_process
 
 HALF_WAY = """
@@ -51,7 +51,7 @@ def test_the_next_launch_removes_it_from_its_folder_and_from_beside_it(left: Pat
     inside = [folder / left.name, folder / "lightning" / left.name]
     for path in inside:
         path.write_text("half")
-    make_ready(folder)
+    make_ready(folder, "lightning")
     assert not any(path.exists() for path in [left, *inside])
     assert (folder / "lightning").is_dir()
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,11 @@ import torch
 import yaml
 
 import common.run
+from common.dl.engine import DEEP_LEARNING
+from common.dl.load import best_checkpoint
 from common.errors import ConfigError
+from common.run.checkpoint import write_checkpoint
+from common.run.record import Record, write_record
 from projects.classify_mnist.litmodule import MNISTClassificationLitModule
 
 FAST = (
@@ -65,8 +71,10 @@ def test_a_run_leaves_its_files_and_is_loaded_back(cli, run_folder) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "run" / ".hydra").mkdir(parents=True)
-    return tmp_path / "run"
+    folder = tmp_path / "run"
+    (folder / ".hydra").mkdir(parents=True)
+    write_record(folder, Record("plain", "a1", {}, {}, {}, DEEP_LEARNING))
+    return folder
 
 
 def test_a_folder_that_is_no_runs_is_told(tmp_path: Path) -> None:
@@ -91,6 +99,48 @@ def test_a_run_of_somebody_else_runs_no_code(folder: Path, tmp_path: Path, node:
     with pytest.raises(ConfigError, match="is not an object that a configuration may name"):
         common.run.load(folder)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("loader", ["os", "shutil", "subprocess", "common.cli", "common.check.targets", "nowhere"])
+def test_a_record_of_somebody_else_names_no_code(folder: Path, loader: str) -> None:
+    write_record(folder, Record("plain", "a1", {}, {}, {}, replace(DEEP_LEARNING, loader=loader)))
+    with pytest.raises(ConfigError, match=rf"says that {loader}\.load_run loads it"):
+        common.run.load(folder)
+
+
+def test_a_run_of_an_engine_without_a_loader_is_told(folder: Path) -> None:
+    write_record(folder, Record("plain", "a1", {}, {}, {}))
+    with pytest.raises(ConfigError, match="an engine that does not say how its runs are loaded"):
+        common.run.load(folder)
+
+
+def saved(folder: Path, name: str, best_loss: float, *, is_new_best: bool) -> None:
+    """Writes a checkpoint that holds its own name."""
+    state = {"best_loss": best_loss, "is_new_best": is_new_best}
+    write_checkpoint(folder / name, {"state_dict": name, "callbacks": {"Checkpointer": state}})
+
+
+def test_the_last_network_is_never_taken_for_the_best(tmp_path: Path) -> None:
+    saved(tmp_path, "best.ckpt", 0.5, is_new_best=True)
+    saved(tmp_path, "last.ckpt", 0.5, is_new_best=False)
+    assert best_checkpoint(tmp_path)["state_dict"] == "best.ckpt"
+    (tmp_path / "best.ckpt").unlink()
+    with pytest.raises(ConfigError, match=r"best\.ckpt is missing.*lies in .*last\.ckpt, under the key state_dict"):
+        best_checkpoint(tmp_path)
+    (tmp_path / "best.ckpt").write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"best\.ckpt cannot be read"):
+        best_checkpoint(tmp_path)
+
+
+def test_the_last_network_is_loaded_where_it_is_the_best_or_nothing_was_validated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(tmp_path, "last.ckpt", 0.5, is_new_best=True)
+    assert best_checkpoint(tmp_path)["state_dict"] == "last.ckpt"
+    assert caplog.text == ""
+    saved(tmp_path, "last.ckpt", math.inf, is_new_best=False)
+    assert best_checkpoint(tmp_path)["state_dict"] == "last.ckpt"
+    assert "nothing was validated while it trained, so the last network is loaded" in caplog.text
 
 
 def test_a_run_without_a_checkpoint_is_told(cli, run_folder) -> None:

@@ -17,7 +17,7 @@ from common.cli.runs import read_run
 from common.errors import ConfigError, RunError
 from common.launch.display import Job
 from common.launch.resources import SlurmResources
-from common.launch.slurm import follow
+from common.launch.slurm import launcher
 from common.launch.slurm.batch import script_of
 from common.launch.slurm.commands import (
     cancel,
@@ -28,7 +28,7 @@ from common.launch.slurm.commands import (
     release,
     submit,
 )
-from common.launch.slurm.follow import state_of
+from common.launch.slurm.launcher import state_of
 from common.run import queue
 from common.run.queue import Standing, UnansweredError, is_in_queue, parse, standings
 from common.run.record import Record, SlurmTask, read_record, write_record
@@ -108,7 +108,7 @@ def place(cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def script(place: Path) -> Path:
     path = place / "job.sh"
-    path.write_text(script_of(place, 1, "test", RESOURCES))
+    path.write_text(script_of(place, 1, RESOURCES))
     return path
 
 
@@ -159,13 +159,13 @@ def test_controller_that_is_down_is_no_wrong_request(place: Path, script: Path, 
     with pytest.raises(UnansweredError, match=r"SLURM does not answer `sbatch`, asked 3 times: .*connect failure"):
         submit(script, RESOURCES, None, [])
     with pytest.raises(ConfigError, match=r"connect failure.*\nNothing was submitted. Try again when SLURM answers"):
-        check_request("test", 1, RESOURCES)
+        check_request(1, RESOURCES)
     assert len(calls.read_text().split()) == 6
 
 
 def test_wrong_request_is_told_at_once(place: Path, script: Path, failing: Any) -> None:
     calls = failing("sbatch", 0)
-    script.write_text(script_of(place, 1, "test", SlurmResources(partition="gpus")))
+    script.write_text(script_of(place, 1, SlurmResources(partition="gpus")))
     with pytest.raises(ConfigError, match=r"SLURM cannot run such a job: .*invalid partition specified: gpus"):
         submit(script, SlurmResources(partition="gpus"), None, [])
     assert len(calls.read_text().split()) == 1
@@ -194,14 +194,14 @@ def test_pieces_of_a_sweep_run_one_after_the_other_where_not_all_points_may_run(
 
 def test_cluster_says_how_large_an_array_may_be(place: Path) -> None:
     assert largest_array() == 4
-    check_request("test", 5, RESOURCES)
+    check_request(5, RESOURCES)
 
 
 @pytest.mark.parametrize(("timeout_min", "delay_s", "best_s"), [(1, 120, 30), (2, 120, 60), (3, 91, 90)])
 def test_signal_that_leaves_no_time_is_refused(timeout_min: int, delay_s: int, best_s: int) -> None:
     text = f"hydra.launcher.timeout_min={timeout_min} with hydra.launcher.signal_delay_s={delay_s}: .*delay_s={best_s}"
     with pytest.raises(ConfigError, match=text):
-        check_request("test", 1, SlurmResources(timeout_min=timeout_min, signal_delay_s=delay_s))
+        check_request(1, SlurmResources(timeout_min=timeout_min, signal_delay_s=delay_s))
 
 
 def test_job_gets_nothing_of_the_shell_that_submits_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_stopped_job_is_queued_again_by_its_own_number(
     (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
     take = f'a=$(head -n 1 {tmp_path}/answers); sed -i 1d {tmp_path}/answers; [ "$a" = fail ] && exit 1; echo $a'
     executable(tools / "squeue", f"#!/bin/sh\n{take}\n")
-    script = executable(tmp_path / "job.sh", script_of(tmp_path, num_points, "test", RESOURCES))
+    script = executable(tmp_path / "job.sh", script_of(tmp_path, num_points, RESOURCES))
     ids = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"}  # In a plain job an outer one's.
     ended = subprocess.run(["bash", str(script)], env=ids | {"PATH": f"{tools}:/usr/bin:/bin"}, check=False)
     assert ended.returncode == status
@@ -282,8 +282,8 @@ def test_how_a_job_stands(
 def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
     place: Path, failing: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(follow, "POLL_S", 0.0)
-    monkeypatch.setattr(follow, "UNANSWERED_S", 1.0)
+    monkeypatch.setattr(launcher, "POLL_S", 0.0)
+    monkeypatch.setattr(launcher, "UNANSWERED_S", 1.0)
     failing("squeue", 99)
     record = record_with("running", SlurmTask(1, num_restarts=0))
     write_record(place, record)
@@ -292,7 +292,7 @@ def test_jobs_that_slurm_says_nothing_of_are_left_alone_and_never_failed(
     with pytest.raises(
         RunError, match=r"for 0 minutes. The jobs go on without this command.\n  follow  squeue --jobs 1"
     ):
-        follow.follow({job: (1, None)}, place)
+        launcher.follow({job: (1, None)}, place)
     assert "The jobs go on; asked again." in capsys.readouterr().out
     assert job.state == "running"
     assert read_record(place) == record

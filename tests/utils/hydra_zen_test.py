@@ -11,7 +11,7 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from common.config import BaseHydraConfig
-from common.dl.litmodule._nnmodule.mlp import MLPConfig
+from common.dl.litmodule._nnmodule.feedforward import MLPConfig
 from common.utils.beartype import ge
 from common.utils.hydra_zen import (
     destructure,

@@ -11,7 +11,7 @@ import termios
 import pytest
 
 from common.ne.config import NeuroevolutionSubtaskConfig
-from common.ne.outputs.progress import ProgressBar
+from common.ne.outputs.records import ProgressBar
 from common.utils.terminal import COLUMNS, ROWS, is_terminal, screen_size
 
 

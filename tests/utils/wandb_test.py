@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from common.utils.wandb import KEY_FILE_NAME, login_wandb, sync_command
+from common.run.wandb import sync_command
+from common.utils.wandb import KEY_FILE_NAME, login_wandb
 
 FILE_KEY, OWN_KEY = "f" * 40, "e" * 40
 

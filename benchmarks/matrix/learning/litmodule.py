@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric
 
 from benchmarks.matrix.interruption import event
 from common.dl.litmodule.classification import BaseClassificationLitModule, BaseClassificationLitModuleConfig
-from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
+from common.dl.litmodule.cond1d_target1d.base import ExponentialAverage
 from common.utils.beartype import ge
 
 Schedule = Literal["base", "every_second_step", "epoch", "every_second_epoch", "plateau", "plateau_on_train"]

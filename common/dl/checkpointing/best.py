@@ -21,9 +21,9 @@ def check_best(folder: Path, last: dict[str, Any]) -> None:
     Raises:
         DamagedRunError: the best checkpoint is missing or damaged, and no other holds that network.
     """
-    loss, is_new = _best_of(last)
-    if is_new or not math.isfinite(loss) or is_whole(folder / BEST):
+    if not has_better(last) or is_whole(folder / BEST):
         return
+    loss, _ = _best_of(last)
     if _holds_best(folder / PREVIOUS, loss):
         link(folder / PREVIOUS, folder / BEST)
         return
@@ -32,6 +32,17 @@ def check_best(folder: Path, last: dict[str, Any]) -> None:
         "other holds that network. Checkpoints and metrics are as they were. A new run can start from the last state: "
         f"config.ckpt_path={folder / LAST}"
     )
+
+
+def has_better(last: dict[str, Any]) -> bool:
+    """Returns whether an earlier network than the one of the last checkpoint is the best."""
+    loss, is_new = _best_of(last)
+    return math.isfinite(loss) and not is_new
+
+
+def is_best(last: dict[str, Any]) -> bool:
+    """Returns whether the network of the last checkpoint is the best."""
+    return _best_of(last)[1]
 
 
 def _holds_best(path: Path, loss: float) -> bool:

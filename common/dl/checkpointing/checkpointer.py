@@ -1,8 +1,9 @@
 """Saves a run so that it continues to the same result, bit for bit, wherever it was cut off.
 
-A checkpoint is taken after a batch: after everything that belongs to it, a validation within the epoch included, and
-before the next one is fetched. Lightning has no hook there; `common.foreign.pytorch_lightning` adds it. What ends an
-epoch is not in a checkpoint: it is done again by a run that continues after an epoch's last batch.
+A checkpoint reaches the disk through the atomic writer. It is taken after a batch: after everything that belongs to it,
+a validation within the epoch included, and before the next one is fetched. Lightning has no hook there;
+`common.foreign.pytorch_lightning` adds it. What ends an epoch is not in a checkpoint: it is done again by a run that
+continues after an epoch's last batch.
 """
 
 import logging
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.config import CONTINUE
+from common.dl.checkpointing.best import check_best
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
+from common.dl.checks import reason_against
 from common.dl.config import DeepLearningSubtaskConfig
-from common.dl.continuable import reason_against
+from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.generators import generators_in, get_state, set_state
-from common.dl.outputs.wandb_logger import wandb_logger
+from common.dl.outputs.wandb import wandb_logger
 from common.dl.random_states import as_plain_values, get_random_states, set_random_states
 from common.dl.ranks import any_rank
 from common.errors import ConfigError, RunStoppedError
@@ -33,16 +37,46 @@ from common.foreign.pytorch_lightning import (
     set_logged,
 )
 from common.run import stop
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
+from common.run.checkpoint import BEST, LAST, link, read_newest_checkpoint, write_checkpoint
 from common.run.metrics import MetricsFile
 from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
 
+NEEDED = ("state_dict", "loops", "callbacks", "optimizer_states", "continuation")
+"""The keys without which a run cannot go on from a checkpoint."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes each checkpoint whole or not at all, and reads none that could run code.
+
+    Args:
+        folder: Where this run's own checkpoints lie; None where it reads only those of others.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes a checkpoint."""
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads a checkpoint to the CPU; Lightning moves its tensors."""
+        is_own = Path(path).parent == self.folder
+        checkpoint = read_newest_checkpoint(Path(path), NEEDED if is_own else (), is_own=is_own)
+        if is_own:
+            check_best(Path(path).parent, checkpoint)
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Deletes a checkpoint that a better one replaces."""
+        Path(path).unlink(missing_ok=True)
+
+
 KEY = "continuation"
 """Where a checkpoint holds what Lightning's own does not."""
-
-MONITOR = "val/loss"
 
 
 class Checkpointer(Callback):
@@ -59,7 +93,7 @@ class Checkpointer(Callback):
     """
 
     def __init__(self, config: DeepLearningSubtaskConfig, metrics_file: MetricsFile, *, is_continuation: bool) -> None:
-        self.folder = Path(config.output_dir) / FOLDER_NAME
+        self.folder = Path(config.output_dir) / DEEP_LEARNING.checkpoints
         self.interval_s = 60 * config.save_every_n_minutes
         self.metrics_file = metrics_file
         self.is_continuation = is_continuation

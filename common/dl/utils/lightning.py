@@ -1,6 +1,7 @@
-"""Builds the trainer, and chooses batch size and number of workers."""
+"""Builds the trainer, chooses batch size and number of workers, and silences what nobody can do anything about."""
 
 import logging
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger
 
-from common.dl.checkpointing.checkpoint_io import AtomicCheckpointIO
-from common.dl.checkpointing.checkpointer import Checkpointer
-from common.dl.compilation import compile_network
+from common.dl.checkpointing.checkpointer import AtomicCheckpointIO, Checkpointer
 from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.datamodule.in_memory import InMemoryDataset
@@ -19,13 +18,40 @@ from common.dl.datamodule.own_loader import replay
 from common.dl.litmodule.base import BaseLitModule
 from common.dl.outputs.metrics import MetricsFileLogger
 from common.dl.outputs.progress import progress_display
-from common.dl.outputs.upload import UploadRequests
+from common.dl.outputs.wandb import UploadRequests
 from common.dl.ranks import LaunchedEnvironment
-from common.dl.tuning import fastest_batch_size, num_workers_to_keep_up
+from common.dl.tuning import compile_network, fastest_batch_size, num_workers_to_keep_up
 from common.foreign.pytorch_lightning import LoopHooks, install_loops, leave_signals_alone
 from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
+
+SILENCED_WARNINGS = {
+    r".*does not have many workers.*": "the number of workers is chosen, and said, by set_batch_size_and_num_workers",
+    r".*is smaller than the logging interval.*": "short epochs are usual on small data; each epoch is logged",
+    r".*Checkpoint directory .* exists and is not empty.*": "a run continues in its own folder",
+    r".*ended before the epoch ended and your dataloader is not resumable.*": "the sampler goes on where it was",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "Lightning's own use of torch",
+    r".*It is recommended to use `self\.log\(.*sync_dist=True.*": "BaseLitModule adds up over all ranks itself",
+    r".*`training_step` returned `None`.*": "config.on_bad_loss=skip says itself which step is skipped",
+    r".*The `srun` command is available.*": "hydra/launcher says where a run goes",
+    r".*no CUDA runtime is found.*": "said by torch on every machine without a GPU",
+}
+"""Patterns of warnings and why each may be silenced."""
+
+SILENCED_LOGGERS = {
+    "pytorch_lightning.utilities.rank_zero": "lists the devices that are not used, and advertises",
+    "pytorch_lightning.accelerators.cuda": "repeats the device, which the configuration names",
+}
+"""Loggers that speak only from WARNING on, and why."""
+
+
+def silence_messages() -> None:
+    """Silences the listed messages for this process."""
+    for pattern in SILENCED_WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern)
+    for name in SILENCED_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def instantiate_trainer(

@@ -13,7 +13,7 @@ from common.launch.role import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 
-FOLDER_NAME = ".slurm"
+FOLDER_NAME = SlurmResources.submitit_folder
 
 SCRIPT_NAME = "job.sh"
 
@@ -57,15 +57,12 @@ SRUN_OPTIONS = (
 )
 
 
-def write_jobs(
-    folder: Path, jobs: Sequence[tuple[Point, Path]], name: str, resources: SlurmResources, most: int
-) -> list[Path]:
+def write_jobs(folder: Path, jobs: Sequence[tuple[Point, Path]], resources: SlurmResources, most: int) -> list[Path]:
     """Writes what is to be submitted.
 
     Args:
         folder: The run's or the sweep's folder, with the snapshot in it.
         jobs: What is to run, and in which folder.
-        name: The jobs' name.
         resources: What is asked for.
         most: How many points a script may have.
 
@@ -79,7 +76,7 @@ def write_jobs(
     scripts = []
     for first in range(0, len(jobs), most):
         scripts.append(place / (SCRIPT_NAME if first == 0 else f"job_{first}.sh"))
-        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), name, resources, first))
+        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), resources, first))
     (place / HELD).touch()
     return scripts
 
@@ -105,17 +102,16 @@ def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResou
     return "\n".join([*lines, ""])
 
 
-def script_of(place: Path, num_points: int, name: str, resources: SlurmResources, first: int = 0) -> str:
+def script_of(place: Path, num_points: int, resources: SlurmResources, first: int = 0) -> str:
     """Returns the script of a submission, made by submitit: a task for each rank of a point.
 
     Args:
         place: Where the commands lie, and what is printed goes.
         num_points: How many points it runs.
-        name: The job's name.
         resources: What is asked for.
         first: The number of the first of these points among all.
     """
-    tasks_per_node = max(resources.tasks_per_node, resources.gpus_per_node or 0)
+    tasks_per_node = max(resources.tasks_per_node, resources.num_gpus or 0)
     num_tasks = resources.nodes * tasks_per_node
     port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
     is_array = num_points > 1
@@ -132,28 +128,35 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
     text = make_sbatch_string(
         command=f'/bin/sh "{place}/command_{f"$((SLURM_ARRAY_TASK_ID + {first}))" if is_array else first}.sh"',
         folder=place,
-        job_name=re.sub(r"[^\w.-]", "_", name),
+        job_name=re.sub(r"[^\w.-]", "_", resources.name),
         time=resources.timeout_min,
         nodes=resources.nodes,
         ntasks_per_node=tasks_per_node,
-        cpus_per_task=resources.cpus_per_task or 1,
+        cpus_per_task=None if resources.cpus_per_gpu else resources.cpus_per_task or 1,  # SLURM takes one of them.
+        cpus_per_gpu=resources.cpus_per_gpu,
         gpus_per_node=resources.gpus_per_node,
+        gpus_per_task=resources.gpus_per_task,
+        gres=resources.gres,
         mem=None if resources.mem_gb is None else f"{round(1024 * resources.mem_gb)}M",
+        mem_per_cpu=resources.mem_per_cpu,
+        mem_per_gpu=resources.mem_per_gpu,
         account=resources.account,
         partition=resources.partition,
         qos=resources.qos,
         constraint=resources.constraint,
+        exclude=resources.exclude,
+        comment=resources.comment,
         array_parallelism=resources.array_parallelism,
         map_count=num_points if is_array else None,
         setup=[
             "trap : TERM INT USR1 USR2",
             PREPARE.format(directory=shlex.quote(str(Path.cwd()))),
-            *resources.setup,
+            *(resources.setup or []),
             *port,
         ],
         srun_args=SRUN_OPTIONS,
         teardown=[REQUEUE.format(stopped=RunStoppedError.exit_status, most=resources.max_num_timeout, job=job)],
-        stderr_to_stdout=True,
+        stderr_to_stdout=resources.stderr_to_stdout,
         additional_parameters=further,
     )
     return text + "\n"

@@ -35,7 +35,7 @@ TRANSIENT = re.compile(
 """What `sbatch` says where it is SLURM that is at fault, and not what it is asked for."""
 
 
-def check_request(name: str, num_points: int, resources: SlurmResources) -> None:
+def check_request(num_points: int, resources: SlurmResources) -> None:
     """Asks SLURM whether it could ever run such a job.
 
     Raises:
@@ -55,7 +55,7 @@ def check_request(name: str, num_points: int, resources: SlurmResources) -> None
         )
     try:
         num_together = min(num_points, largest_array()) if num_points > 1 else 1
-        _sbatch(["--test-only"], script_of(Path.cwd(), num_together, name, resources), resources)
+        _sbatch(["--test-only"], script_of(Path.cwd(), num_together, resources), resources)
     except UnansweredError as error:
         raise ConfigError(f"{error}\nNothing was submitted. Try again when SLURM answers.") from error
 

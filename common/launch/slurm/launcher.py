@@ -1,42 +1,132 @@
 """The slurm launcher: subtasks are submitted as jobs, each with its folder, and run from a copy of the code.
 
-In a job the same command runs again, in the folder that was chosen for it, and `launch` hands it to the local launcher.
+The jobs are followed until they are over: by what the queue says of them, and by what they write into their folders. In
+a job the same command runs again, in the folder that was chosen for it, and `launch` hands it to the local launcher.
 """
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.utils import JobReturn
 
 from common.errors import ConfigError, RunError, RunStoppedError
 from common.launch import local
-from common.launch.command import Command
-from common.launch.display import Job
-from common.launch.point import Composer, Point
+from common.launch.display import OVER, Display, Job, State, displayed
+from common.launch.point import Command, Composer, Point
 from common.launch.resources import SlurmResources
 from common.launch.role import folder_of_job
 from common.launch.slurm.batch import FOLDER_NAME as SLURM
 from common.launch.slurm.batch import HELD, write_jobs
 from common.launch.slurm.commands import cancel, jobs_from, largest_array, release, submit
-from common.launch.slurm.follow import follow, how_to_follow
 from common.launch.snapshot import FOLDER_NAME, snapshot_facts
-from common.launch.sweep.folder import SweepFolder
-from common.launch.sweep.outcome import outcome_of
-from common.launch.sweep.run import result_of, run_sweep
+from common.launch.sweep.run import SweepFolder, result_of, run_sweep
+from common.launch.sweep.search import outcome_of
 from common.run.continuation import Run
+from common.run.finished import is_kept
 from common.run.lock import FolderLock
-from common.run.queue import Task, UnansweredError
-from common.run.record import Record, SlurmTask, read_record, write_record
+from common.run.queue import Standing, Task, UnansweredError, standings
+from common.run.record import Record, SlurmTask, Status, read_record, write_record
+
+POLL_S = 2.0
+
+UNANSWERED_S = 600.0
+"""For how long SLURM is asked in vain before the command leaves its jobs alone."""
 
 
-@dataclass
-class SlurmLauncherConfig(SlurmResources):
-    """Configures the slurm launcher; see `Resources` and `SlurmResources`."""
+def how_to_follow(tasks: Mapping[Job, Task], folder: Path) -> str:
+    """Returns what a person types to follow or to cancel jobs that go on by themselves."""
+    jobs = sorted({job for job, _ in tasks.values()})
+    listed, spaced = ",".join(map(str, jobs)), " ".join(map(str, jobs))
+    return f"  follow  squeue --jobs {listed}\n          tail -F {folder}/.slurm/*.out\n  cancel  scancel {spaced}"
 
-    _target_: str = "hydra_plugins.ai_research.slurm.SlurmLauncher"
-    _convert_: str = "all"
+
+def follow(tasks: Mapping[Job, Task], folder: Path) -> None:
+    """Waits until all jobs are over, and lets their records say how each ended.
+
+    Args:
+        tasks: SLURM's numbers of the jobs.
+        folder: The folder of the run or the sweep.
+
+    Raises:
+        RunError: SLURM does not answer; the jobs go on.
+    """
+    answered_s = time.monotonic()
+    try:
+        with displayed(list(tasks)) as display:
+            while any(job.state not in OVER for job in tasks):
+                display.refresh()
+                time.sleep(POLL_S)
+                try:
+                    found = standings({job for job, _ in tasks.values()})
+                except UnansweredError as error:
+                    _wait_for_answer(error, time.monotonic() - answered_s, tasks, folder)
+                else:
+                    answered_s = time.monotonic()
+                    _note(tasks, found, display)
+    except KeyboardInterrupt:
+        print(f"\nThe jobs go on without this command.\n{how_to_follow(tasks, folder)}")
+        raise
+
+
+def state_of(job: Job, standing: Standing | None) -> State:
+    """Returns how a job stands.
+
+    Args:
+        job: The job.
+        standing: What SLURM says of it, or None if that remembers it no more.
+    """
+    if standing is not None and standing.is_in_queue:
+        return "pending" if standing.state == "PENDING" else "running"
+    if job.is_finished:
+        return "finished"
+    is_cancelled = standing is not None and standing.state == "CANCELLED"
+    is_stopped = job.record.status == "stopped" and is_last_try(job, standing)
+    return "stopped" if is_cancelled or is_stopped else "failed"
+
+
+def is_last_try(job: Job, standing: Standing | None) -> bool:
+    """Returns whether a job's record is of its last try: a later one may have ended before Python began."""
+    recorded = job.record.slurm.num_restarts if job.record.slurm is not None else None
+    return recorded is not None and (standing is None or recorded == standing.num_restarts)
+
+
+def _note(tasks: Mapping[Job, Task], found: Mapping[Task, Standing], display: Display) -> None:
+    """Notes how all jobs stand."""
+    for job, task in tasks.items():
+        state = state_of(job, found.get(task))
+        if job.state not in OVER and state != job.state:
+            if state == "failed" or state == "stopped":
+                _complete_record(job, state, found.get(task))
+            display.tell(job, state)
+
+
+def _complete_record(job: Job, state: Literal["failed", "stopped"], standing: Standing | None) -> None:
+    """Lets the record say how a job ended that could not do it itself, so that all that read it say the same."""
+    record = job.record
+    if record.status == "finished" or is_kept(job.folder) or (record.status == state and is_last_try(job, standing)):
+        return  # What was finished before is as it was.
+    said = f" (SLURM: {standing.state})" if standing is not None else ""
+    error = f"it left the queue without a result{said}; what it printed is in .slurm/"
+    if standing is not None and standing.num_restarts and not is_last_try(job, standing):
+        error = f"its try {standing.num_restarts + 1} left the queue before Python began{said}; see .slurm/"
+    if state == "stopped":
+        error = f"it was taken out of the queue{said}"
+    status: Status = "stopped" if state == "stopped" or record.has_finished else "failed"
+    write_record(job.folder, replace(record, status=status, error=error))
+
+
+def _wait_for_answer(error: UnansweredError, waited_s: float, tasks: Mapping[Job, Task], folder: Path) -> None:
+    """Says that SLURM does not answer, and raises if it has not for long."""
+    if waited_s > UNANSWERED_S:
+        raise RunError(
+            f"{error}, for {UNANSWERED_S / 60:.0f} minutes. The jobs go on without this command.\n"
+            f"{how_to_follow(tasks, folder)}"
+        ) from error
+    print(f"{error}. The jobs go on; asked again.", flush=True)
 
 
 def launch(command: Command) -> list[JobReturn]:
@@ -182,8 +272,8 @@ def _submit_held(command: Command, folder: Path, jobs: list[Job], submitted: lis
     resources = _resources_of(command)
     tasks: dict[Job, Task] = {}
     most = largest_array() if len(jobs) > 1 else 1
-    name, pairs = str(command.config.hydra.job.name), [(job.point, job.folder) for job in jobs]
-    for number, script in enumerate(write_jobs(folder, pairs, name, resources, most)):
+    pairs = [(job.point, job.folder) for job in jobs]
+    for number, script in enumerate(write_jobs(folder, pairs, resources, most)):
         piece = jobs[number * most : (number + 1) * most]
         before = submitted[-1] if submitted and len(jobs) > resources.array_parallelism else None
         submitted.append(submit(script, resources, before, submitted))

@@ -15,16 +15,18 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 
+from common.engine import Direction, Engine
 from common.errors import ConfigError, RunError
-from common.launch.sweep.outcome import Outcome
-from common.launch.sweep.search import Proposal, Search, parse_overrides, text_of, values_of
+from common.launch.role import folder_of_first_rank, folder_of_job
+from common.launch.sweep.search import Grid, Outcome, Proposal, Search, parse_overrides, text_of, values_of
 from common.utils.beartype import ge
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Sampler = Literal["tpe", "random"]
-Direction = Literal["minimize", "maximize"]
 
 STORAGE_NAME = "optuna.log"
 """Optuna's journal of the study, in the sweep's folder; `optuna-dashboard` reads it."""
@@ -51,7 +52,7 @@ class OptunaFields:
         n_trials: How many trials there are in all. A larger number continues a finished sweep.
         n_jobs: Trials that are chosen together, before any of them has run. They may run at the same time, as far as
             the launcher allows (`max_parallel`, `array_parallelism`).
-        direction: What to do with the result, which is what the subtask returns.
+        direction: What to do with the result, which is what the subtask returns; null: what its engine does.
         seed: Which values are drawn.
         params: What is searched, by key, in Hydra's own words for sweeps: `interval(0, 1)`, `tag(log, interval(1e-4,
             1e-1))`, `int(interval(1, 8))`, `range(1, 10)`, `choice(relu, gelu)`. The command line wins over it.
@@ -60,7 +61,7 @@ class OptunaFields:
     sampler: Sampler = "tpe"
     n_trials: Annotated[int, ge(1)] = 20
     n_jobs: Annotated[int, ge(1)] = 1
-    direction: Direction = "minimize"
+    direction: Direction | None = None
     seed: Annotated[int, ge(0)] = 0
     params: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ class OptunaSearch(Search):
 
     Args:
         arguments: The command's overrides.
-        fields: The sweeper's.
+        fields: The sweeper's, with a direction.
 
     Raises:
         ConfigError: there is nothing to search, or no Optuna.
@@ -114,6 +115,7 @@ class OptunaSearch(Search):
         """Yields the trials, `n_jobs` at a time: those of earlier launches too, with the same values."""
         from optuna.trial import TrialState
 
+        assert self._fields.direction is not None
         self._study = open_study(folder / STORAGE_NAME, self._fields.direction)
         for start in range(0, self.num_points, self._fields.n_jobs):
             stop = min(start + self._fields.n_jobs, self.num_points)
@@ -255,3 +257,22 @@ def _set_aside(path: Path) -> None:
 
 def _texts(override: Override) -> list[str]:
     return [line.partition("=")[2] for line in values_of(override)]
+
+
+def search_of(sweeper: DictConfig, arguments: list[str], engine: Engine) -> Search:
+    """Returns what chooses a command's points; where others have chosen one for this process, that one.
+
+    Args:
+        sweeper: The node `hydra.sweeper`.
+        arguments: The command's overrides.
+        engine: What runs the points.
+
+    Raises:
+        ConfigError: the sweeper cannot sweep over what is asked for.
+    """
+    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None
+    if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
+        return Grid(arguments)
+    fields: Any = OmegaConf.to_container(sweeper, resolve=True)
+    told = OptunaFields(**{key: value for key, value in fields.items() if key[0] != "_"})
+    return OptunaSearch(arguments, replace(told, direction=told.direction or engine.direction))

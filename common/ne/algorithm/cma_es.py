@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.errors import ConfigError
 from common.foreign import cmaes
@@ -44,8 +45,8 @@ class CMAES(BaseAlgorithm):
 
     needs_parameters = True
 
+    @override
     def start(self, population: BasePopulation, seed: int) -> None:
-        """See `BaseAlgorithm`."""
         super().start(population, seed)
         check_population_size(self, population.size, 4)
         mean = population.parameters[0]
@@ -57,34 +58,35 @@ class CMAES(BaseAlgorithm):
         self.cma = _imported("cmaes").CMA(mean.copy(), self.config.sigma, population_size=population.size)
         self.threads = _imported("threadpoolctl").ThreadpoolController()
 
+    @override
     def ask(self, generation: int) -> None:
-        """See `BaseAlgorithm`."""
         noise = generator(self.seed, generation, "sampling").standard_normal((self.population.size, self.cma.dim))
         with self.threads.limit(limits=1):
             basis, scales = cmaes.directions(self.cma)
             self.population.parameters = self.cma.mean + cmaes.step_size(self.cma) * ((noise * scales) @ basis.T)
 
+    @override
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
-        """See `BaseAlgorithm`."""
         losses = -without_nan(fitness)[0]
         if losses.min() == losses.max():
             return  # Nothing is better than anything else; the package would let the mean drift with the noise.
         with self.threads.limit(limits=1):
             self.cma.tell(list(zip(self.population.parameters, losses.tolist(), strict=True)))
 
+    @override
     @shape_checked
     def center(self) -> Float64[np.ndarray, " d"]:
-        """See `BaseAlgorithm`."""
         mean: np.ndarray = self.cma.mean.copy()
         return mean
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """See `BaseAlgorithm`; complete between `tell` and the next `ask`."""
+        """Returns all that changes; complete between `tell` and the next `ask`."""
         return cmaes.get_state(self.cma)
 
+    @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `BaseAlgorithm`."""
         cmaes.set_state(self.cma, state)
 
     def metrics(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.errors import ConfigError
 from common.ne.algorithm.ascent import Adam, ClipUp
@@ -39,30 +40,31 @@ class GaussianStrategy(BaseAlgorithm):
     noise: np.ndarray
     optimizer: Adam | ClipUp | None = None
 
+    @override
     def start(self, population: BasePopulation, seed: int) -> None:
-        """See `BaseAlgorithm`."""
         super().start(population, seed)
         check_population_size(self, population.size, 2)
         self.mean = population.parameters[0].copy()
         self.sigma = np.full_like(self.mean, self.config.sigma)
 
+    @override
     def ask(self, generation: int) -> None:
-        """See `BaseAlgorithm`."""
         self.noise = self._draw(generation)
         self.population.parameters = self.mean + self.sigma * self.noise
 
+    @override
     @shape_checked
     def center(self) -> Float64[np.ndarray, " d"]:
-        """See `BaseAlgorithm`."""
         return self.mean.copy()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """See `BaseAlgorithm`; complete between `tell` and the next `ask`."""
+        """Returns all that changes; complete between `tell` and the next `ask`."""
         state = {"mean": torch.from_numpy(self.mean.copy()), "sigma": torch.from_numpy(self.sigma.copy())}
         return state if self.optimizer is None else {**state, "optimizer": self.optimizer.state_dict()}
 
+    @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `BaseAlgorithm`."""
         self.mean, self.sigma = state["mean"].numpy().copy(), state["sigma"].numpy().copy()
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.ne.algorithm.ascent import Adam
 from common.ne.algorithm.gaussian import GaussianStrategy, weighted_sum
@@ -46,14 +47,14 @@ class OpenAIES(GaussianStrategy):
     is_mirrored = True
     optimizer: Adam
 
+    @override
     def start(self, population: BasePopulation, seed: int) -> None:
-        """See `BaseAlgorithm`."""
         super().start(population, seed)
         self.optimizer = Adam(len(self.mean), self.config.lr)
 
+    @override
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
-        """See `BaseAlgorithm`."""
         gradient = weighted_sum(centered_ranks(fitness), self.noise) / (len(fitness) * self.sigma)
         self.mean = self.mean + self.optimizer.step(gradient - self.config.weight_decay * self.mean)
         self.sigma = np.maximum(self.sigma * self.config.sigma_decay, min(self.config.min_sigma, self.config.sigma))

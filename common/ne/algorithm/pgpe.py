@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.ne.algorithm.ascent import ClipUp
 from common.ne.algorithm.gaussian import GaussianStrategy, weighted_sum
@@ -48,14 +49,14 @@ class PGPE(GaussianStrategy):
     is_mirrored = True
     optimizer: ClipUp
 
+    @override
     def start(self, population: BasePopulation, seed: int) -> None:
-        """See `BaseAlgorithm`."""
         super().start(population, seed)
         self.optimizer = ClipUp(len(self.mean), self.config.lr, self.config.max_speed, self.config.momentum)
 
+    @override
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
-        """See `BaseAlgorithm`."""
         half = len(fitness) // 2
         utilities = centered_ranks(fitness[: 2 * half])
         plus, minus = utilities[:half], utilities[half:]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.errors import ConfigError
 from common.ne.algorithm.base import BaseAlgorithm
@@ -54,8 +55,9 @@ class SimpleGA(BaseAlgorithm):
 
     config: SimpleGAConfig
 
+    @override
     def start(self, population: BasePopulation, seed: int) -> None:
-        """See `BaseAlgorithm`.
+        """Starts with a population.
 
         Raises:
             ConfigError: there would be no children.
@@ -90,9 +92,10 @@ class SimpleGA(BaseAlgorithm):
         if self.config.num_elites:
             self.population.replace(0, champion)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """See `BaseAlgorithm`: nothing; all there is lies in the population."""
+        """Returns nothing: all there is lies in the population."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `BaseAlgorithm`."""
+    @override
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

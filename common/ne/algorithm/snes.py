@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.ne.algorithm.gaussian import GaussianStrategy, weighted_sum
 from common.ne.algorithm.shaping import nes_utilities
@@ -37,9 +38,9 @@ class SNESConfig:
 class SNES(GaussianStrategy):
     """See the module."""
 
+    @override
     @shape_checked
     def tell(self, fitness: Float64[np.ndarray, " p"]) -> None:
-        """See `BaseAlgorithm`."""
         utilities = nes_utilities(fitness)
         size = len(self.mean)
         default_lr = (3 + math.log(size)) / (5 * math.sqrt(size))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from jaxtyping import UInt64
 from omegaconf import DictConfig, OmegaConf
+from typing_extensions import override
 
 from common.errors import ConfigError
 from common.ne.evaluator.base import BaseEvaluator, Episodes, joined_episodes, never
@@ -141,12 +142,13 @@ class ScoreGym(BaseEvaluator):
         node.config.backend = _choose_backend(config)
         return {"environment": config.environment, "gymnasium": gymnasium.__version__}
 
+    @override
     @cached_property
     def spaces(self) -> Spaces:
-        """See `BaseEvaluator`."""
         environment = self._make()
         return spaces_of(self.config.environment, environment.observation_space, environment.action_space)
 
+    @override
     @shape_checked
     def play(
         self,
@@ -156,26 +158,25 @@ class ScoreGym(BaseEvaluator):
         seeds: UInt64[np.ndarray, " n"],
         is_cancelled: Callable[[], bool] = never,
     ) -> Episodes:
-        """See `BaseEvaluator`."""
         if self.config.backend == "numba":
             return self._compiled_rollout(actors).play(arrays, individuals, seeds)  # type: ignore[no-any-return]
         if self.config.backend == "numpy":
             return self._play_batched(actors, arrays, individuals, seeds, is_cancelled)
         return GymnasiumRollout(self.environments, self._make, actors, arrays, individuals, seeds).play(is_cancelled)
 
+    @override
     def registration(self) -> dict[str, Any]:
-        """See `BaseEvaluator`."""
         return registration_of(self.config.environment)
 
+    @override
     @property
     def can_be_cancelled(self) -> bool:
-        """See `BaseEvaluator`."""
         return self.config.backend != "numba"
 
+    @override
     def record(
         self, actors: Actors, arrays: Arrays, seed: int, render_mode: str = "rgb_array"
     ) -> tuple[list[np.ndarray], float]:
-        """See `BaseEvaluator`."""
         if render_mode != "human":
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # Draws without a screen.
         environment = self._make(render_mode=render_mode)

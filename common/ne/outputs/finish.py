@@ -1,6 +1,7 @@
-"""The end of a run: the last figure, the pictures, the summary."""
+"""The end of a run: the last figure, the curves and pictures, the summary. Matplotlib is imported only then."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from common.ne.config import NeuroevolutionSubtaskConfig
 from common.ne.evaluator.base import Cancelled
 from common.ne.evolution import Evolution
 from common.ne.outputs.gif import record_champion
-from common.ne.outputs.plots import plot_run
-from common.ne.outputs.records import Records
+from common.ne.outputs.records import TIMINGS_FILE_NAME, Records
 from common.run import stop
+from common.run.metrics import read_metrics
+from common.run.plots import save_lines
 from common.run.summary import print_summary
 from common.run.wandb import config_of
 
@@ -24,7 +26,7 @@ SPEC_KEYS = ("evaluator", "population")
 """The parts of the configuration from which `champion.pt` is brought back to life."""
 
 
-def finish(evolution: Evolution, records: Records | None, config: NeuroevolutionSubtaskConfig) -> float:
+def finish(evolution: Evolution, records: Records | None, config: NeuroevolutionSubtaskConfig) -> None:
     """Judges the champion on the test episodes, and leaves what a run leaves.
 
     Args:
@@ -32,16 +34,15 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
         records: Takes the last row; None on other ranks.
         config: The subtask's settings.
 
-    Returns:
-        The champion's mean total reward over the test episodes.
+    Raises:
+        RunStoppedError: a signal asked to leave.
     """
     assert evolution.champion is not None
     rewards = _judged(evolution, config)
-    mean = float(rewards.mean())
     if records is None:
-        return mean
+        return
     metrics = {
-        "champion/test": mean,
+        "champion/test": float(rewards.mean()),
         "champion/test_std": float(rewards.std()),
         "champion/test_worst": float(np.min(rewards)),
     }
@@ -54,7 +55,6 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
     pictures = [*plot_run(folder), *record_champion(evolution, records.run, folder, config.seed)]
     records.run.finish()
     print_summary(folder, {"generations": evolution.generation, **metrics}, pictures, records.run.address)
-    return mean
 
 
 def _judged(evolution: Evolution, config: NeuroevolutionSubtaskConfig) -> np.ndarray:
@@ -70,3 +70,38 @@ def _judged(evolution: Evolution, config: NeuroevolutionSubtaskConfig) -> np.nda
             f"Stopped by {stop.name_of_stop()} in the champion's test, after the last generation, which is saved. The "
             "same command continues."
         ) from error
+
+
+PLOTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "fitness": (
+        "total reward",
+        ("fitness/best", "fitness/mean", "fitness/median", "fitness/worst", "champion/validation"),
+    ),
+    "fitness_std": ("standard deviation of fitness", ("fitness/std",)),
+    "mutation_strength": ("mutation strength", ("population/mutation_strength", "algorithm/sigma")),
+    "diversity": ("spread of parameters", ("population/diversity",)),
+    "topology": ("per network", ("population/nodes", "population/edges")),
+    "seconds": ("seconds", ("seconds/ask", "seconds/evaluate", "seconds/tell", "seconds/validate")),
+    "steps_per_second": ("useful steps per second", ("steps_per_second",)),
+}
+"""For each picture: what its vertical axis shows, and its lines; a line that was never logged is left out."""
+
+
+def plot_run(folder: Path) -> list[Path]:
+    """Draws the curves of a run.
+
+    Args:
+        folder: The run's folder; `metrics.csv` and `timings.csv` are read.
+
+    Returns:
+        The files written.
+    """
+    rows = read_metrics(folder) + read_metrics(folder, TIMINGS_FILE_NAME)
+    paths = []
+    for name, (label, columns) in PLOTS.items():
+        lines = {column: [(row["step"], row[column]) for row in rows if column in row] for column in columns}
+        lines = {column: points for column, points in lines.items() if points}
+        if lines:
+            paths.append(folder / f"{name}.png")
+            save_lines(paths[-1], lines, "generation", label)
+    return paths

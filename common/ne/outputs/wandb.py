@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.run.upload import Uploads
-from common.run.wandb import config_of, run_id, wandb_settings
-from common.utils.wandb import Mode, Steady, start_where_reachable, sync_command
+from common.run.wandb import BestEffort, Mode, config_of, run_id, start_where_reachable, sync_command, wandb_settings
 
 
 class BaseRun:
@@ -40,7 +39,7 @@ class NoRun(BaseRun):
         super().__init__()
 
 
-class WandbRun(Steady, BaseRun):
+class WandbRun(BestEffort, BaseRun):
     """Logs to W&B; the arguments are those of `wandb.init`.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
+from typing_extensions import override
 
 from common.ne.population.base import BasePopulation
 from common.ne.population.networks.base import Arrays, BaseNetworks
@@ -98,9 +99,9 @@ class Actors(BasePopulation):
         self.arrays = self.networks.draw(config.size, generator(seed, 0, "initial"))
         self._show(*_bounds_as_scale(spaces) if config.observations == "scaled" else (zeros, zeros + 1))
 
+    @override
     @property
     def has_parameters(self) -> bool:
-        """See `BasePopulation`."""
         return self.networks.has_parameters
 
     @property
@@ -108,8 +109,8 @@ class Actors(BasePopulation):
         """Whether observations must be added up while individuals are evaluated."""
         return self.config.observations == "standardized"
 
+    @override
     def mutate(self, first: int, rng: np.random.Generator) -> None:
-        """See `BasePopulation`."""
         self.networks.mutate(self.arrays, first, rng)
 
     def individual(self, parameters: np.ndarray) -> Arrays:

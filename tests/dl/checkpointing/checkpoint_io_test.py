@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.dl.checkpointing.checkpoint_io import AtomicCheckpointIO
+from common.dl.checkpointing.checkpointer import AtomicCheckpointIO
 from common.errors import ConfigError
 
 

@@ -18,10 +18,11 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.engine import DEEP_LEARNING
 from common.dl.random_states import seed_everything
 from common.dl.utils.lightning import instantiate_trainer
 from common.errors import RunError, RunStoppedError
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, PREVIOUS, last_checkpoint, read_checkpoint
+from common.run.checkpoint import BEST, LAST, PREVIOUS, last_checkpoint, read_checkpoint
 from common.run.metrics import FILE_NAME
 from common.run.stop import stop_on_signals
 
@@ -77,7 +78,7 @@ def fit(make_datamodule: Any, make_classifier: Any, tmp_path: Path) -> Callable[
         module = make_classifier()
         subtask = DeepLearningSubtaskConfig(output_dir=str(folder), data_dir=str(folder), **(config or {}))
         module.on_bad_loss = subtask.on_bad_loss
-        start = last_checkpoint(folder)
+        start = last_checkpoint(folder / DEEP_LEARNING.checkpoints)
         keys = {"max_epochs": 3, "log_every_n_steps": 1, "accelerator": "cpu", "enable_progress_bar": False, **settings}
         trainer = instantiate_trainer(
             partial(Trainer, default_root_dir=str(folder), **keys),
@@ -95,8 +96,8 @@ def fit(make_datamodule: Any, make_classifier: Any, tmp_path: Path) -> Callable[
 
 def facts(folder: Path) -> dict[str, Any]:
     """Returns everything about a folder that must not depend on interruptions."""
-    checkpoint = read_checkpoint(folder / FOLDER_NAME / LAST)
-    best = read_checkpoint(folder / FOLDER_NAME / BEST)
+    checkpoint = read_checkpoint(folder / DEEP_LEARNING.checkpoints / LAST)
+    best = read_checkpoint(folder / DEEP_LEARNING.checkpoints / BEST)
     rows = [line.split(",") for line in (folder / FILE_NAME).read_text().splitlines()]
     place = rows[0].index("time")
     return {
@@ -177,7 +178,7 @@ def test_an_error_in_any_step_is_no_loss(fit: Callable[..., Any], in_peace: Any,
     with pytest.raises(ValueError, match="somebody's code"):
         fit("troubled", Fault(step, fail))
     if step % 10:  # The first batch of an epoch: saved when the epoch before ended.
-        assert read_checkpoint(tmp_path / "troubled" / FOLDER_NAME / LAST)["global_step"] == step
+        assert read_checkpoint(tmp_path / "troubled" / DEEP_LEARNING.checkpoints / LAST)["global_step"] == step
     fit("troubled")
     assert facts(tmp_path / "troubled") == in_peace()
 
@@ -224,7 +225,7 @@ def test_an_error_in_fetching_a_batch_is_no_loss(
 
     with pytest.raises(ValueError, match="somebody's code"):
         fit("troubled", Unreadable())
-    assert read_checkpoint(tmp_path / "troubled" / FOLDER_NAME / LAST)["global_step"] == step
+    assert read_checkpoint(tmp_path / "troubled" / DEEP_LEARNING.checkpoints / LAST)["global_step"] == step
     fit("troubled")
     assert facts(tmp_path / "troubled") == in_peace()
 
@@ -243,7 +244,7 @@ def test_a_training_with_workers_ends_in_the_same_bits(fit: Callable[..., Any], 
 def test_a_signal_is_obeyed_at_the_next_step(fit: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RunStoppedError, match="Stopped by SIGTERM after step 5, saved"):
         fit("run", Fault(4, terminate))
-    checkpoint = read_checkpoint(tmp_path / "run" / FOLDER_NAME / LAST)
+    checkpoint = read_checkpoint(tmp_path / "run" / DEEP_LEARNING.checkpoints / LAST)
     assert (checkpoint["global_step"], checkpoint["curr_train_step"]) == (5, 5)
 
 
@@ -292,7 +293,7 @@ def test_saving_within_an_epoch_follows_the_clock(fit: Callable[..., Any], tmp_p
 def test_a_checkpoint_holds_tensors_and_plain_values_alone(fit: Callable[..., Any], tmp_path: Path) -> None:
     fit("run", EarlyStopping("val/loss"), max_epochs=1)
     for name in (LAST, BEST):
-        torch.load(tmp_path / "run" / FOLDER_NAME / name, weights_only=True)
+        torch.load(tmp_path / "run" / DEEP_LEARNING.checkpoints / name, weights_only=True)
 
 
 def test_threads_are_restored(fit: Callable[..., Any], tmp_path: Path) -> None:
@@ -316,13 +317,13 @@ def test_after_a_damaged_checkpoint_the_one_before_is_used(
 ) -> None:
     with pytest.raises(RunStoppedError):
         fit("troubled", Fault(14, terminate))
-    last = tmp_path / "troubled" / FOLDER_NAME / LAST
+    last = tmp_path / "troubled" / DEEP_LEARNING.checkpoints / LAST
     damage_randomly(last, random.Random(seed), is_overwritten=seed == 20)
     with pytest.raises(RunStoppedError):  # Neither what is kept as the one before, nor the best, is the damaged one.
         fit("troubled", Fault(0, terminate))
     assert "cannot be read" in caplog.text
     for name in (LAST, PREVIOUS, BEST):
-        read_checkpoint(tmp_path / "troubled" / FOLDER_NAME / name)
+        read_checkpoint(tmp_path / "troubled" / DEEP_LEARNING.checkpoints / name)
     fit("troubled")
     assert facts(tmp_path / "troubled") == in_peace()
 
@@ -331,7 +332,7 @@ def test_without_a_good_checkpoint_nothing_is_touched(fit: Callable[..., Any], t
     fit("run", max_epochs=2)
     folder = tmp_path / "run"
     for name in (LAST, PREVIOUS, BEST):
-        damage_randomly(folder / FOLDER_NAME / name, random.Random(1))
+        damage_randomly(folder / DEEP_LEARNING.checkpoints / name, random.Random(1))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match="No checkpoint of this run is good, and nothing was changed"):
         fit("run", max_epochs=3)
@@ -351,8 +352,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 
     with pytest.raises(RunError, match="the disk is full"):
         fit("troubled", Fault(14, fill_up))
-    assert read_checkpoint(tmp_path / "troubled" / FOLDER_NAME / LAST)["global_step"] == 10
-    assert not list((tmp_path / "troubled" / FOLDER_NAME).glob(".*"))
+    assert read_checkpoint(tmp_path / "troubled" / DEEP_LEARNING.checkpoints / LAST)["global_step"] == 10
+    assert not list((tmp_path / "troubled" / DEEP_LEARNING.checkpoints).glob(".*"))
     monkeypatch.undo()
     fit("troubled")
     assert facts(tmp_path / "troubled") == in_peace()

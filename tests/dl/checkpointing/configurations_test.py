@@ -31,13 +31,14 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler, Subset, Weigh
 from torchmetrics import MeanMetric
 
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.engine import DEEP_LEARNING
 from common.dl.litmodule.classification import BaseClassificationLitModule, BaseClassificationLitModuleConfig
 from common.dl.random_states import seed_everything
 from common.dl.train import evaluate
 from common.dl.utils.lightning import instantiate_trainer
 from common.errors import ConfigError, RunStoppedError
 from common.run import stop
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, last_checkpoint, read_checkpoint
+from common.run.checkpoint import BEST, LAST, last_checkpoint, read_checkpoint
 from common.run.metrics import read_metrics
 from tests.dl.conftest import NUM_CLASSES, NUM_INPUTS, MapStyle
 
@@ -461,7 +462,7 @@ class Session:
         module.on_bad_loss = config.on_bad_loss
         self.data = data
         witness = Witness(stop_after, end)
-        start = last_checkpoint(self.folder)
+        start = last_checkpoint(self.folder / DEEP_LEARNING.checkpoints)
         settings = {
             "default_root_dir": str(self.folder),
             "max_epochs": 3,
@@ -484,17 +485,17 @@ class Session:
         finally:
             stop._received.clear()
             self.seen += witness.seen
-        if (self.folder / FOLDER_NAME / BEST).is_file():
-            module.load_state_dict(read_checkpoint(self.folder / FOLDER_NAME / BEST)["state_dict"])
+        if (self.folder / DEEP_LEARNING.checkpoints / BEST).is_file():
+            module.load_state_dict(read_checkpoint(self.folder / DEEP_LEARNING.checkpoints / BEST)["state_dict"])
         self.end = [trainer.global_step, trainer.current_epoch, evaluate(trainer, module, data)]
         return True
 
     def facts(self) -> dict[str, Any]:
         """Returns all that must not depend on interruptions."""
         checkpoints = {
-            name: plain(read_checkpoint(self.folder / FOLDER_NAME / name))
+            name: plain(read_checkpoint(self.folder / DEEP_LEARNING.checkpoints / name))
             for name in (LAST, BEST)
-            if (self.folder / FOLDER_NAME / name).is_file()
+            if (self.folder / DEEP_LEARNING.checkpoints / name).is_file()
         }
         for checkpoint in checkpoints.values():
             for name, state in checkpoint["callbacks"].items():
@@ -573,7 +574,7 @@ def test_a_training_that_fails_again_and_again_equals_one_in_peace(
 def test_the_best_network_is_the_one_that_was_validated(session: Callable[..., Session], name: str) -> None:
     run = session("run", CONFIGURATIONS[name])
     assert run.launch()
-    state = read_checkpoint(run.folder / FOLDER_NAME / BEST)["state_dict"]
+    state = read_checkpoint(run.folder / DEEP_LEARNING.checkpoints / BEST)["state_dict"]
     inputs, labels = run.data.datasets.val.tensors
     layers = {key.removeprefix("nnmodule."): value for key, value in state.items()}
     hidden = inputs @ layers["0.weight"].T + layers["0.bias"]
@@ -673,4 +674,4 @@ def test_nothing_is_saved_on_an_error_of_one_of_several_ranks(
 
     run = session("run", {"module": Fails})
     assert not run.launch()
-    assert read_checkpoint(run.folder / FOLDER_NAME / LAST)["global_step"] == 6  # Of the epoch before.
+    assert read_checkpoint(run.folder / DEEP_LEARNING.checkpoints / LAST)["global_step"] == 6  # Of the epoch before.

@@ -22,6 +22,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from torch.utils.data import DataLoader, IterableDataset
 
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.engine import DEEP_LEARNING
 from common.dl.outputs import progress
 from common.dl.outputs.progress import Bar, ProgressBar
 from common.dl.utils.lightning import instantiate_trainer
@@ -75,7 +76,7 @@ def launch(
         datamodule = make_datamodule(4 * BATCHES, 8, 0, map_style=True, fixed_per_device_num_workers=0)
         if data is not None:
             datamodule.train_dataloader = lambda: data(datamodule.datasets.train)
-        start = last_checkpoint(tmp_path)
+        start = last_checkpoint(tmp_path / DEEP_LEARNING.checkpoints)
         monkeypatch.setattr(sys, "stdout", shown)
         keys = {"max_epochs": 2, "log_every_n_steps": 1, "accelerator": "cpu", **settings}
         trainer = instantiate_trainer(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.dl.outputs.wandb_logger import SteadyWandbLogger
+from common.dl.outputs.wandb import BestEffortWandbLogger
 
 
 class _BrokenRun:
@@ -25,15 +25,15 @@ class _BrokenRun:
 
 
 @pytest.fixture
-def broken() -> tuple[SteadyWandbLogger, _BrokenRun]:
-    logger = SteadyWandbLogger(project="x")
+def broken() -> tuple[BestEffortWandbLogger, _BrokenRun]:
+    logger = BestEffortWandbLogger(project="x")
     run = _BrokenRun()
     logger._experiment = run
     return logger, run
 
 
 def test_a_failure_is_said_once_and_raises_nothing(
-    broken: tuple[SteadyWandbLogger, _BrokenRun], caplog: pytest.LogCaptureFixture
+    broken: tuple[BestEffortWandbLogger, _BrokenRun], caplog: pytest.LogCaptureFixture
 ) -> None:
     logger, run = broken
     with caplog.at_level(logging.WARNING):
@@ -47,7 +47,7 @@ def test_a_failure_is_said_once_and_raises_nothing(
     assert run.num_calls == 1
 
 
-def test_rows_are_counted_until_a_failure(broken: tuple[SteadyWandbLogger, _BrokenRun]) -> None:
+def test_rows_are_counted_until_a_failure(broken: tuple[BestEffortWandbLogger, _BrokenRun]) -> None:
     logger, _ = broken
     assert logger.num_rows() == 0
     logger.log_metrics({"train/loss": 1.0}, step=1)

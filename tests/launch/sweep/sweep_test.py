@@ -18,7 +18,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import OmegaConf
 from PIL import Image
 
-from common.launch.composing import Variations
+from common.launch.composing import CachingConfigLoader
 from common.run.metrics import read_metrics
 from common.run.record import Status, read_record, write_record
 from tests import processes
@@ -181,13 +181,13 @@ def test_varied_configuration_is_what_hydra_composes(run, monkeypatch: pytest.Mo
     def plain(config: Any) -> Any:
         return OmegaConf.to_container(config)  # Unresolved: the time of day is another by now.
 
-    def load(self: Variations, **asked: Any) -> Any:
+    def load(self: CachingConfigLoader, **asked: Any) -> Any:
         config = varied(self, **asked)
         compared.append(plain(config) == plain(ConfigLoaderImpl.load_configuration(self, **asked)))
         return config
 
-    varied = Variations.load_configuration
-    monkeypatch.setattr(Variations, "load_configuration", load)
+    varied = CachingConfigLoader.load_configuration
+    monkeypatch.setattr(CachingConfigLoader, "load_configuration", load)
     assert (
         run("number=1,4", "+free.a={b:1},[2]", "config.data_dir='a,b',c", "hydra.launcher.cpus_per_task=1").status == 0
     )

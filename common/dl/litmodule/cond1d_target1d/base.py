@@ -1,7 +1,7 @@
 """The base of Lightning modules that predict a 1-D signal from a 1-D conditioning signal.
 
 Axes: B batch; L length; C numbers per step of the condition; T numbers per step of the target; S samples drawn per
-condition.
+condition. In pictures, the first numbers of a step are drawn.
 """
 
 from abc import abstractmethod
@@ -16,15 +16,40 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 from torchmetrics.regression import ContinuousRankedProbabilityScore, NormalizedRootMeanSquaredError
 
 from common.dl.litmodule.base import BaseLitModule, BaseLitModuleConfig
-from common.dl.litmodule.cond1d_target1d.average import ExponentialAverage
 from common.dl.litmodule.cond1d_target1d.calibration import part_within
 from common.dl.litmodule.cond1d_target1d.plots import draw_pixels, plot_reliability, plot_signals
 from common.run.plots import save_figure
 from common.utils.beartype import ge, lt, shape_checked
+
+
+class ExponentialAverage(AveragedModel):
+    """A copy of a network whose parameters follow the network's: p̄ ← d·p̄ + (1 − d)·p.
+
+    The decay d rises from 0.1 to the given one, as (1 + n) / (10 + n) after n updates, so that the copy soon forgets
+    the parameters that the network began with.
+
+    Attributes:
+        module: The copy; its parameters ask for no gradient.
+
+    Args:
+        network: The network to follow.
+        decay: The final d.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, avg_fn=self._average)
+        self.decay = decay
+        self.requires_grad_(requires_grad=False)
+
+    def _average(self, averaged: Tensor, current: Tensor, num_updates: Tensor | int) -> Tensor:
+        decay = min(self.decay, (1 + float(num_updates)) / (10 + float(num_updates)))
+        return averaged.lerp(current, 1 - decay)
+
 
 COVERED = 0.9
 """The part of the targets that `coverage` should find within a sampled prediction's interval."""

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt64
+from typing_extensions import override
 
 from common.ne.evaluator.physics.base import Physics, uniform
 from common.utils.beartype import shape_checked
@@ -37,22 +38,23 @@ class Acrobot(Physics):
     max_steps = 500
     state_size = 8
 
+    @override
     @shape_checked
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 8"]:
-        """See `Physics`: both angles and velocities uniform in ±0.1."""
+        """Starts with both angles and velocities uniform in ±0.1."""
         drawn = (-START_BOUND + 2 * START_BOUND * uniform(seeds, 4)).astype(np.float32)
         return _with_shown(*drawn.T)
 
+    @override
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 8"]) -> Float32[np.ndarray, "n 6"]:
-        """See `Physics`."""
         return states[:, SHOWN].astype(np.float32)
 
+    @override
     @shape_checked
     def step(
         self, states: Float64[np.ndarray, "n 8"], actions: Int64[np.ndarray, " n"]
     ) -> tuple[Float64[np.ndarray, "n 8"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-        """See `Physics`."""
         theta_1, theta_2, speed_1, speed_2 = _integrated(states.T[:4], actions - 1.0)
         theta_1, theta_2 = _wrapped(theta_1), _wrapped(theta_2)
         speed_1 = np.clip(speed_1, -MAX_SPEED_1, MAX_SPEED_1)

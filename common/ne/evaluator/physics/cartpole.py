@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt64
+from typing_extensions import override
 
 from common.ne.evaluator.physics.base import Physics, uniform
 from common.utils.beartype import shape_checked
@@ -36,21 +37,22 @@ class CartPole(Physics):
     max_steps = 500
     state_size = 4
 
+    @override
     @shape_checked
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 4"]:
-        """See `Physics`: all four numbers uniform in ±0.05."""
+        """Starts with all four numbers uniform in ±0.05."""
         return -START_BOUND + 2 * START_BOUND * uniform(seeds, 4)
 
+    @override
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-        """See `Physics`."""
         return states.astype(np.float32)
 
+    @override
     @shape_checked
     def step(
         self, states: Float64[np.ndarray, "n 4"], actions: Int64[np.ndarray, " n"]
     ) -> tuple[Float64[np.ndarray, "n 4"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-        """See `Physics`."""
         x, x_dot, theta, theta_dot = states.T
         cos, sin = np.cos(theta), np.sin(theta)
         force = np.where(actions == 1, FORCE, -FORCE)

@@ -8,6 +8,7 @@ Axes: n episodes; state (2): position, velocity; obs (2): the same.
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt64
+from typing_extensions import override
 
 from common.ne.evaluator.physics.base import Physics, uniform
 from common.utils.beartype import shape_checked
@@ -30,22 +31,23 @@ class MountainCar(Physics):
     max_steps = 200
     state_size = 2
 
+    @override
     @shape_checked
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2"]:
-        """See `Physics`: position uniform in [−0.6, −0.4), at rest."""
+        """Starts with the position uniform in [−0.6, −0.4), at rest."""
         position = START_LOW + (START_HIGH - START_LOW) * uniform(seeds, 1)
         return np.hstack((position, np.zeros_like(position)))
 
+    @override
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 2"]) -> Float32[np.ndarray, "n 2"]:
-        """See `Physics`."""
         return states.astype(np.float32)
 
+    @override
     @shape_checked
     def step(
         self, states: Float64[np.ndarray, "n 2"], actions: Int64[np.ndarray, " n"]
     ) -> tuple[Float64[np.ndarray, "n 2"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-        """See `Physics`."""
         position, velocity = states.T
         velocity = velocity + ((actions - 1) * FORCE + np.cos(3 * position) * -GRAVITY)
         velocity = np.clip(velocity, -MAX_SPEED, MAX_SPEED)

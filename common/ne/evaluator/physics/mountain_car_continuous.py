@@ -10,6 +10,7 @@ Axes: n episodes; state (3): position, velocity, 1 at the start and 0 later; obs
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt64
+from typing_extensions import override
 
 from common.ne.evaluator.physics.base import Physics, uniform
 from common.utils.beartype import shape_checked
@@ -33,22 +34,23 @@ class MountainCarContinuous(Physics):
     max_steps = 999
     state_size = 3
 
+    @override
     @shape_checked
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 3"]:
-        """See `Physics`: position uniform in [−0.6, −0.4), at rest."""
+        """Starts with the position uniform in [−0.6, −0.4), at rest."""
         position = START_LOW + (START_HIGH - START_LOW) * uniform(seeds, 1)
         return np.hstack((position, np.zeros_like(position), np.ones_like(position)))
 
+    @override
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 2"]:
-        """See `Physics`."""
         return states[:, :2].astype(np.float32)
 
+    @override
     @shape_checked
     def step(
         self, states: Float64[np.ndarray, "n 3"], actions: Float32[np.ndarray, "n 1"]
     ) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-        """See `Physics`."""
         position, velocity, first = states.T
         action, is_later = actions[:, 0], first == 0
         pull = GRAVITY * np.cos(_rounded(3 * position, is_later))

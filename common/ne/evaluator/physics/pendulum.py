@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt64
+from typing_extensions import override
 
 from common.ne.evaluator.physics.base import Physics, uniform
 from common.utils.beartype import shape_checked
@@ -34,24 +35,25 @@ class Pendulum(Physics):
     max_steps = 200
     state_size = 2
 
+    @override
     @shape_checked
     def start(self, seeds: UInt64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2"]:
-        """See `Physics`: angle uniform in ±π, angular velocity uniform in ±1."""
+        """Starts with the angle uniform in ±π, angular velocity uniform in ±1."""
         high = np.array([math.pi, 1.0])
         states: np.ndarray = -high + 2 * high * uniform(seeds, 2)
         return states
 
+    @override
     @shape_checked
     def observe(self, states: Float64[np.ndarray, "n 2"]) -> Float32[np.ndarray, "n 3"]:
-        """See `Physics`."""
         theta, theta_dot = states.T
         return np.stack((np.cos(theta), np.sin(theta), theta_dot)).T.astype(np.float32)
 
+    @override
     @shape_checked
     def step(
         self, states: Float64[np.ndarray, "n 2"], actions: Float32[np.ndarray, "n 1"]
     ) -> tuple[Float64[np.ndarray, "n 2"], Float64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-        """See `Physics`."""
         theta, theta_dot = states.T
         torque = np.clip(actions[:, 0], -MAX_TORQUE, MAX_TORQUE)
         angle = (theta + math.pi) % (2 * math.pi) - math.pi

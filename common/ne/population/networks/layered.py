@@ -1,8 +1,8 @@
-"""Networks of layers, with or without recurrence: all parameters of an individual lie in one row.
+"""Networks of layers, with or without recurrence (Elman 1990, "Finding structure in time").
 
-A hidden layer computes tanh(x W + b), or tanh(x W + h U + b) from what it computed the step before; the last layer
-computes x W + b. Sums run over the inputs in their order, so that an episode's outputs do not depend on which others
-are computed beside it, as a library's matrix product would not promise.
+All parameters of an individual lie in one row. A hidden layer computes tanh(x W + b), or tanh(x W + h U + b) from what
+it computed the step before; the last layer computes x W + b. Sums run over the inputs in their order, so that an
+episode's outputs do not depend on which others are computed beside it, as a library's matrix product would not promise.
 
 Axes: p individuals; n episodes; i inputs of a layer; j outputs of a layer; d parameters; m numbers of memory;
 x outputs of the network.
@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from jaxtyping import Float64
+from typing_extensions import override
 
 from common.ne.population.networks.base import LAYERED, Arrays, BaseNetworks, KernelArrays
 from common.ne.population.networks.mutation import MutationConfig, mutated
@@ -92,13 +93,14 @@ class LayeredNetworks(BaseNetworks):
         """Numbers that an episode remembers, m."""
         return sum(layer.num_outputs for layer in self.layers if layer.is_recurrent)
 
+    @override
     @property
     def layout(self) -> list[int]:
-        """Returns the units of the hidden layers."""
         return list(self.config.hidden_sizes)
 
+    @override
     def draw(self, size: int, rng: np.random.Generator) -> Arrays:
-        """See `BaseNetworks`: weights normal with standard deviation 1/√inputs, biases 0."""
+        """Draws weights, normal with standard deviation 1/√inputs; biases are 0."""
         parameters = np.zeros((size, self.layers[-1].end))
         for layer in self.layers:
             num_summands = layer.num_inputs + (layer.num_outputs if layer.is_recurrent else 0)
@@ -106,22 +108,24 @@ class LayeredNetworks(BaseNetworks):
             parameters[:, layer.start : layer.bias_start] = rng.standard_normal(shape) / math.sqrt(num_summands)
         return {"parameters": parameters, "strengths": np.full_like(parameters, self.config.mutation.strength)}
 
+    @override
     def mutate(self, arrays: Arrays, first: int, rng: np.random.Generator) -> None:
-        """See `BaseNetworks`."""
         arrays["parameters"][first:], arrays["strengths"][first:] = mutated(
             arrays["parameters"][first:], arrays["strengths"][first:], self.config.mutation, rng
         )
 
+    @override
     @shape_checked
     def start_memory(self, arrays: Arrays) -> Float64[np.ndarray, "n m"]:
-        """See `BaseNetworks`: zeros."""
+        """Starts at zero."""
         return np.zeros((len(arrays["parameters"]), self.memory_size))
 
+    @override
     @shape_checked
     def forward(
         self, arrays: Arrays, memory: Float64[np.ndarray, "n m"], inputs: Float64[np.ndarray, "n i"]
     ) -> Float64[np.ndarray, "n x"]:
-        """See `BaseNetworks`. Fastest where each parameter lies beside the same one of the other episodes."""
+        """Is fastest where each parameter lies beside the same one of the other episodes."""
         parameters, values = arrays["parameters"].T, inputs.T
         for layer in self.layers:
             sums = _product(parameters, layer.start, values, layer.num_outputs)
@@ -136,8 +140,9 @@ class LayeredNetworks(BaseNetworks):
                 remembered[:] = values
         raise AssertionError  # The last layer has returned.
 
+    @override
     def for_kernel(self, arrays: Arrays) -> KernelArrays:
-        """See `BaseNetworks`; the table has a row per layer, with the columns that `compiled.py` names."""
+        """Gives the table a row for each layer, with the columns that `compiled/networks.py` names."""
         table = [
             (
                 layer.start,
@@ -152,12 +157,12 @@ class LayeredNetworks(BaseNetworks):
         num_units = max(layer.num_outputs for layer in self.layers)
         return KernelArrays(LAYERED, numbers, np.zeros((len(numbers), 0), np.int64), np.array(table), num_units)
 
+    @override
     def metrics(self, arrays: Arrays) -> dict[str, float]:
-        """See `BaseNetworks`."""
         return {"mutation_strength": float(arrays["strengths"].mean())}
 
+    @override
     def diversity(self, arrays: Arrays) -> float:
-        """See `BaseNetworks`."""
         return float(arrays["parameters"].std(axis=0).mean())
 
     def _layers(self) -> Iterator[Layer]:
@@ -181,3 +186,15 @@ def _product(
     products = np.multiply(values[:, None], weights, order="C")
     sums: np.ndarray = products.sum(axis=0) if num_outputs * size > 1 else products.cumsum(axis=0)[-1]
     return sums  # NumPy adds whole rows in their order, but a single column in pairs; hence the running sum.
+
+
+class FeedforwardNetworks(LayeredNetworks):
+    """Networks without memory: each action follows from the observation alone."""
+
+    is_recurrent = False
+
+
+class RecurrentNetworks(LayeredNetworks):
+    """Networks whose hidden layers also see what they computed in the step before; they start at zero."""
+
+    is_recurrent = True

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from common.utils import wandb_service
-from common.utils.wandb_service import bounded, forget_service, has_failed, pids_of_service
+from common.run import wandb as run_wandb
+from common.run.wandb import bounded, forget_service, has_failed, pids_of_service
 
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     if "wandb" in sys.modules:  # An earlier test's service may still stand by in this process.
         sys.modules["wandb"].teardown()
-    monkeypatch.setattr(wandb_service, "_failures", [])
+    monkeypatch.setattr(run_wandb, "_failures", [])
     program = shutil.copy(str(shutil.which("sleep")), tmp_path / "wandb-core")
     process = subprocess.Popen([program, "600"], start_new_session=True)
     yield process
@@ -28,7 +28,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproc
 def test_what_waits_for_a_service_that_hangs_is_told(
     service: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wandb_service, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(run_wandb, "TIMEOUT_S", 0.1)
     assert pids_of_service(os.getpid()) == [service.pid]
 
     def wait() -> None:
