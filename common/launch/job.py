@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import DamagedRunError, RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import further_ranks
 from common.launch.role import end_with_parent, folder_of_job
-from common.run.atomic import write_text_atomically
 from common.run.continuation import Run, check_own_run, own_run
-from common.run.files import UnusableFileError
 from common.run.finished import forget_finished, put_back_finished
 from common.run.folder import make_ready
 from common.run.provenance import end_launch, start_launch
-from common.run.record import FILE_NAME, Status
+from common.run.record import Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
 
@@ -51,17 +50,17 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ru
         point.config.config.output_dir = str(run.folder)
     error: BaseException | None = None
     try:
-        make_ready(run.folder)
+        mended = make_ready(run.folder)
         result = hydra_utils.run_job(
             hydra_context=context,
-            task_function=recorded(task_function, point, run),
+            task_function=recorded(task_function, point, run, mended),
             config=point.config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
         error = error_of(result) if result.status == JobStatus.FAILED else None
         return result
-    except UnusableFileError as raised:
+    except ConfigError as raised:  # The folder's state: this point's alone, where there are others.
         error = raised
         return _failed(raised)
     except BaseException as raised:
@@ -110,20 +109,25 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     return run_job(context, task_function, point, run)
 
 
-def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunction:
-    """Wraps a task function so that its run's start and end are recorded, however it ends."""
+def recorded(task_function: TaskFunction, point: Point, run: Run, mended: Sequence[str] = ()) -> TaskFunction:
+    """Wraps a task function so that its run's start and end are recorded, however it ends.
+
+    Args:
+        task_function: Runs a composed configuration.
+        point: What to run, settled.
+        run: The run, locked.
+        mended: What was damaged in its folder, for the log.
+    """
 
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
-        before = (run.folder / FILE_NAME).read_text()
+        for line in mended:
+            log.warning(line)
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
             with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
-        except DamagedRunError:
-            write_text_atomically(run.folder / FILE_NAME, before)
-            raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":

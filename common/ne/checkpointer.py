@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common.ne.config import NeuroevolutionSubtaskConfig
-from common.run.checkpoint import FOLDER_NAME, LAST, read_checkpoint, read_newest_checkpoint, write_checkpoint
-
-NEEDED = ("records", "elapsed_s")
-"""The keys without which a run cannot go on from a checkpoint."""
+from common.run.checkpoint import FOLDER_NAME, LAST, write_checkpoint
 
 
 class Checkpointer:
@@ -33,13 +30,3 @@ class Checkpointer:
         """Saves a run's state."""
         write_checkpoint(self.path, state)
         self.saved_at_s = time.monotonic()
-
-    def read(self, start: Path) -> dict[str, Any]:
-        """Returns the state to begin with.
-
-        Args:
-            start: This run's own checkpoint, which is replaced by the one before if it is damaged, or another run's.
-        """
-        if start.parent == self.path.parent:
-            return read_newest_checkpoint(start, NEEDED, is_own=True)
-        return read_checkpoint(start)

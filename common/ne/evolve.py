@@ -19,7 +19,7 @@ from common.ne.outputs.records import Records, records_of
 from common.ne.outputs.wandb import BaseRun, start_run
 from common.ne.population.actor import Actors
 from common.run import stop
-from common.run.checkpoint import last_checkpoint
+from common.run.checkpoint import last_checkpoint, read_checkpoint
 from common.run.ranks import Ranks, connected_ranks
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Loop:
         start = own or (None if self.config.ckpt_path in (None, CONTINUE) else Path(str(self.config.ckpt_path)))
         state: dict[str, Any] | None = None
         if self.ranks.is_first and start is not None:
-            state = self.checkpointer.read(start)
+            state = read_checkpoint(start)
         state = self.ranks.gather(state)[0]
         if state is not None:
             self.evolution.load_state_dict(state)

@@ -62,7 +62,9 @@ def put_back_finished(folder: Path) -> bool:
     if was_kept:
         place = folder / FOLDER_NAME
         for copy in _files(place):
-            write_bytes_atomically(folder / copy.relative_to(place), copy.read_bytes())
+            original, content = folder / copy.relative_to(place), copy.read_bytes()
+            if not original.is_file() or original.read_bytes() != content:
+                write_bytes_atomically(original, content)
     forget_finished(folder)
     return was_kept
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import ConfigError
 from common.run.files import check_files
 from common.run.leftovers import NEW, folder_prefix, remove_leftovers
+from common.run.mending import mend_checkpoints
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
@@ -46,19 +47,24 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
         ) from error
 
 
-def make_ready(folder: Path) -> None:
+def make_ready(folder: Path) -> list[str]:
     """Looks whether a launch can work in its folder, and removes what dead processes left half made in and beside it.
 
     Args:
         folder: The run's folder, locked for this process.
 
+    Returns:
+        What was damaged, and what is used instead.
+
     Raises:
-        ConfigError: something in the folder is not what its name says; nothing was changed.
+        ConfigError: something in the folder is not what its name says, or is lost; nothing was changed.
     """
     check_files(folder)
+    mended = mend_checkpoints(folder)
     for place in (folder, folder / "lightning"):
         remove_leftovers(place, is_locked=True)
     remove_leftovers(folder.parent)
+    return mended
 
 
 def _rename(unnamed: Path, wanted: Path) -> Path:

@@ -5,23 +5,11 @@ from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
 
-from common.dl.checkpointing.best import check_best
-from common.run.checkpoint import read_newest_checkpoint, write_checkpoint
-
-NEEDED = ("state_dict", "loops", "callbacks", "optimizer_states", "continuation")
-"""The keys without which a run cannot go on from a checkpoint."""
+from common.run.checkpoint import read_checkpoint, write_checkpoint
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes each checkpoint whole or not at all, and reads none that could run code.
-
-    Args:
-        folder: Where this run's own checkpoints lie; None where it reads only those of others.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__()
-        self.folder = folder
+    """Writes each checkpoint whole or not at all, and reads none that could run code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint."""
@@ -29,11 +17,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint to the CPU; Lightning moves its tensors."""
-        is_own = Path(path).parent == self.folder
-        checkpoint = read_newest_checkpoint(Path(path), NEEDED if is_own else (), is_own=is_own)
-        if is_own:
-            check_best(Path(path).parent, checkpoint)
-        return checkpoint
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint that a better one replaces."""

@@ -33,7 +33,7 @@ from common.foreign.pytorch_lightning import (
     set_logged,
 )
 from common.run import stop
-from common.run.checkpoint import BEST, FOLDER_NAME, LAST, link
+from common.run.checkpoint import BEST, BEST_SO_FAR, FOLDER_NAME, LAST, link
 from common.run.metrics import MetricsFile
 from common.run.ranks import this_rank
 
@@ -153,21 +153,11 @@ class Checkpointer(Callback):
             self.step_undo.put_back()
             self._write(trainer)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what the choice of the best depends on."""
-        return {"best_loss": self.best_loss, "is_new_best": self.is_new_best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores what the choice of the best depends on."""
-        if self.is_continuation:
-            self.best_loss = state_dict["best_loss"]
-            if state_dict["is_new_best"]:  # The run may have been cut off before it gave the file its second name.
-                link(self.folder / LAST, self.folder / BEST)
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what Lightning's checkpoint lacks, and puts the loops' counters at the boundary."""
         rewind(checkpoint["loops"]["fit_loop"], is_last_batch=self.boundary["is_last_batch"])
         wandb = wandb_logger(trainer)
+        checkpoint[BEST_SO_FAR] = {"loss": self.best_loss, "is_own": self.is_new_best}
         checkpoint[KEY] = {
             "position": _position(trainer, is_last_batch=self.boundary["is_last_batch"]),
             "ranks": this_rank().gather(
@@ -191,6 +181,8 @@ class Checkpointer(Callback):
         torch.set_num_threads(state["num_threads"])
         trainer.datamodule.position = state["position"]  # type: ignore[attr-defined]
         self.to_restore = dict(state)
+        if self.is_continuation:
+            self.best_loss = checkpoint[BEST_SO_FAR]["loss"]
         if self.is_continuation and trainer.is_global_zero:
             self.metrics_file.load_state_dict(state["metrics_file"])
 
