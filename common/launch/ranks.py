@@ -19,6 +19,7 @@ from pathlib import Path
 
 from common.errors import RunError
 from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started
+from common.run.files import open_to_append
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
 def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     environment = {**os.environ, **own}
-    with (folder / f"rank_{rank}.log").open("ab") as output:
+    with open_to_append(folder, f"rank_{rank}.log") as output:
         return subprocess.Popen(
             [sys.executable, sys.argv[0], *overrides],
             env=environment,

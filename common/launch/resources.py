@@ -71,7 +71,7 @@ class SlurmResources(Resources):
         signal_delay_s: How long before the time limit a job is told to save and leave.
         max_num_timeout: How often a job that was stopped, by its time limit or otherwise, is queued again.
         detach: Whether to leave once the jobs are submitted, instead of waiting for them.
-        additional_parameters: Further options of `sbatch`, without their dashes.
+        additional_parameters: Further options of `sbatch`, without their dashes; none that a job needs as it is.
     """
 
     array_parallelism: Annotated[int, ge(1)] = 256

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.launch.role import JOB_VARIABLE
+from common.run.files import check_files
 from common.run.provenance import git_state
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
@@ -22,7 +23,12 @@ LARGEST_BYTES = 10_000_000
 
 
 def snapshot_facts(folder: Path) -> dict[str, Any]:
-    """Copies the code into a folder, and returns what the records of the jobs that run from it say of it."""
+    """Copies the code into a folder, and returns what the records of the jobs that run from it say of it.
+
+    Raises:
+        ConfigError: something in the folder is not what its name says; nothing was changed.
+    """
+    check_files(folder)
     return {"git": git_state(repository_path()), "snapshot": take_snapshot(folder, get_absolute_project_path())}
 
 

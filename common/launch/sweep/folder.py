@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,11 +14,13 @@ from common.launch.command import Command
 from common.launch.point import Point
 from common.launch.snapshot import snapshot_facts
 from common.launch.sweep.outcome import Outcome, outcome_of
-from common.launch.sweep.report import report
+from common.launch.sweep.report import report, table_of
 from common.launch.sweep.search import Search
 from common.run.continuation import Earlier, Run, choose_folder, earlier_runs, runs_below, take_over
 from common.run.folder import name_of_point
 from common.run.identity import LENGTH
+from common.run.provenance import end_launch, start_launch
+from common.run.record import Record, Status, read_record, write_record
 
 
 class SweepFolder:
@@ -27,6 +30,7 @@ class SweepFolder:
         run: What lies behind it.
         search: Chooses the points.
         facts: What the record of each point says of the code.
+        before: What was on record of the sweep before this launch.
 
     Attributes:
         run: As given.
@@ -36,12 +40,13 @@ class SweepFolder:
         is_left: Whether points go on without this process, which therefore has nothing to say of their end.
     """
 
-    def __init__(self, run: Run, search: Search, facts: dict[str, Any]) -> None:
+    def __init__(self, run: Run, search: Search, facts: dict[str, Any], before: Record) -> None:
         self.run = run
         self.points: list[Point] = []
         self.errors: dict[int, str] = {}
         self.is_left = False
-        self._search = search
+        self._search, self._before = search, before
+        self._started_s = time.monotonic()
         self.facts = facts
         self._folders: dict[int, Path] = {}
 
@@ -86,16 +91,21 @@ class SweepFolder:
         }
 
     def close(self) -> None:
-        """Writes down and prints how the sweep ended."""
+        """Writes down and prints how the sweep ended, unless it is again what an earlier launch has finished."""
         outcomes = self.outcomes()
         states = {outcome.status for outcome in outcomes.values()}
         is_whole = len(outcomes) == self._search.num_points and states <= {"finished", "pruned"}
-        self.run.update(status="finished" if is_whole else "failed" if states & {"failed", "killed"} else "stopped")
+        if not is_whole and self._before.status == "finished" and self._is_as_finished():
+            write_record(self.folder, self._before)
+            print(f"\nNothing of the finished sweep in {self.folder} was changed.\n{table_of(self.points, outcomes)}")
+            return
+        status: Status = "finished" if is_whole else "failed" if states & {"failed", "killed"} else "stopped"
+        end_launch(self.run, status, time.monotonic() - self._started_s)
         report(self.folder, self.points, outcomes)
 
-    def release(self) -> None:
-        """Gives the lock back."""
-        self.run.lock.release()
+    def _is_as_finished(self) -> bool:
+        """Returns whether every point's record says that it is finished, be it at an earlier budget."""
+        return all(run.record.status == "finished" for run in runs_below(self.folder))
 
     def _name_of(self, point: Point) -> str:
         return name_of_point(point.index, self._search.num_named, point.own_overrides)
@@ -116,19 +126,25 @@ def opened_sweep(command: Command, examples: list[Point]) -> Iterator[SweepFolde
     Args:
         command: What is asked for.
         examples: Points that stand for all.
+
+    Raises:
+        ConfigError: something in the folder is not what its name says; nothing was changed.
     """
     run = choose_sweep(command.search, examples, Path(command.config.hydra.sweep.dir))
     print(f"Sweep of {command.search.num_points} points in {run.folder} ({run.reason}).", flush=True)
-    facts = snapshot_facts(run.folder)
-    run.update(status="running", **facts)
-    sweep = SweepFolder(run, command.search, facts)
     try:
-        yield sweep
+        facts, before = snapshot_facts(run.folder), read_record(run.folder)
+        run.record = replace(run.record, **facts)
+        start_launch(run)
+        sweep = SweepFolder(run, command.search, facts, before)
+        try:
+            yield sweep
+        finally:
+            if not sweep.is_left:
+                with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error is the news.
+                    sweep.close()
     finally:
-        if not sweep.is_left:
-            with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
-                sweep.close()
-        sweep.release()
+        run.lock.release()
 
 
 def choose_sweep(search: Search, examples: list[Point], path: Path) -> Run:

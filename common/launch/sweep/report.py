@@ -1,6 +1,7 @@
 """What a sweep leaves beside its points: a table, `sweep.csv`, and a plot of the result over each swept key."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from common.launch.point import Point
 from common.launch.sweep.outcome import Outcome
+from common.run.atomic import write_text_atomically
 from common.run.plots import plot_sweep
 
 TABLE_NAME = "sweep.csv"
@@ -23,10 +25,10 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
         outcomes: How each ended, by index.
     """
     points = sorted(points, key=lambda point: point.index)
-    keys = list(dict.fromkeys(key for point in points for key in _values_of(point)))
-    rows = [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
-    with (folder / TABLE_NAME).open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    keys, rows = _keys_of(points), _rows(points, outcomes)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_text_atomically(folder / TABLE_NAME, text.getvalue())
     print(f"\n{_aligned(rows)}\n\n  folder  {folder}\n  table   {TABLE_NAME}")
     results = {index: _number(outcome.result) for index, outcome in outcomes.items()}
     drawn = [point for point in points if math.isfinite(results[point.index])]
@@ -34,6 +36,11 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
         values_of_keys = {key: [_values_of(point).get(key, "") for point in drawn] for key in keys}
         plot_sweep(folder / PLOT_NAME, values_of_keys, [results[point.index] for point in drawn])
         print(f"  plot    {PLOT_NAME}")
+
+
+def table_of(points: Sequence[Point], outcomes: Mapping[int, Outcome]) -> str:
+    """Returns how each point ended, for people."""
+    return _aligned(_rows(sorted(points, key=lambda point: point.index), outcomes))
 
 
 def describe_failures(points: Sequence[Point], outcomes: Mapping[int, Outcome], task: str) -> str | None:
@@ -53,6 +60,17 @@ def describe_failures(points: Sequence[Point], outcomes: Mapping[int, Outcome], 
         lines.append(f"  {point.index}: {' '.join(point.own_overrides)}: {outcome.error}")
         lines.append(f"    {outcome.folder}/{task}.log")
     return "\n".join(lines)
+
+
+def _rows(points: Sequence[Point], outcomes: Mapping[int, Outcome]) -> list[list[str]]:
+    """Returns what the table says, its head first."""
+    keys = _keys_of(points)
+    return [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
+
+
+def _keys_of(points: Sequence[Point]) -> list[str]:
+    """Returns the keys that the sweep varies."""
+    return list(dict.fromkeys(key for point in points for key in _values_of(point)))
 
 
 def _row(point: Point, keys: Sequence[str], outcomes: Mapping[int, Outcome]) -> list[str]:
