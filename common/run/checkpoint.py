@@ -43,11 +43,13 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """
     import torch
 
-    try:
-        path.parent.mkdir(exist_ok=True)  # Not the run folder, which may be gone.
+    def keep_previous() -> None:
         if path.is_file():
             link(path, path.with_name(PREVIOUS))
-        write_atomically(path, lambda file: torch.save({BEST_SO_FAR: NONE_YET, **checkpoint}, file))
+
+    try:
+        path.parent.mkdir(exist_ok=True)  # Not the run folder, which may be gone.
+        write_atomically(path, lambda file: torch.save({BEST_SO_FAR: NONE_YET, **checkpoint}, file), keep_previous)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError.
         raise RunError(
             f"The checkpoint {path} cannot be written: {_reason(error, path)}. What was saved before is intact; make "

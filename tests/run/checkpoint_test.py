@@ -75,8 +75,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_failing_write_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the one before that."""
     path = tmp_path / "last.ckpt"
-    write_checkpoint(path, {"step": 1})
+    for step in (0, 1):
+        write_checkpoint(path, {"step": step})
 
     def full_disk(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
@@ -85,7 +87,8 @@ def test_a_failing_write_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch
     with pytest.raises(RunError, match=r"the disk is full\. What was saved before is intact"):
         write_checkpoint(path, {"step": 2})
     assert read_checkpoint(path)["step"] == 1
-    assert [file.name for file in tmp_path.iterdir() if file.is_file() and "previous" not in file.name] == ["last.ckpt"]
+    assert read_checkpoint(tmp_path / PREVIOUS)["step"] == 0
+    assert {file.name for file in tmp_path.iterdir() if file.is_file()} == {LAST, PREVIOUS}
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", None], ids=["empty", "cut short", "a list"])

@@ -46,6 +46,7 @@ class SweepFolder:
         self.errors: dict[int, str] = {}
         self.is_left = False
         self._search, self._before = search, before
+        self._ends_before = self._ends() if before.status == "finished" else {}
         self._started_s = time.monotonic()
         self.facts = facts
         self._folders: dict[int, Path] = {}
@@ -95,7 +96,7 @@ class SweepFolder:
         outcomes = self.outcomes()
         states = {outcome.status for outcome in outcomes.values()}
         is_whole = len(outcomes) == self._search.num_points and states <= {"finished", "pruned"}
-        if not is_whole and self._before.status == "finished" and self._is_as_finished():
+        if not is_whole and self._before.status == "finished" and self._ends() == self._ends_before:
             write_record(self.folder, self._before)
             print(f"\nNothing of the finished sweep in {self.folder} was changed.\n{table_of(self.points, outcomes)}")
             return
@@ -103,9 +104,9 @@ class SweepFolder:
         end_launch(self.run, status, time.monotonic() - self._started_s)
         report(self.folder, self.points, outcomes)
 
-    def _is_as_finished(self) -> bool:
-        """Returns whether every point's record says that it is finished, be it at an earlier budget."""
-        return all(run.record.status == "finished" for run in runs_below(self.folder))
+    def _ends(self) -> dict[Path, tuple[str, int]]:
+        """Returns how each point stands on record, and after how many launches."""
+        return {run.folder: (run.record.status, len(run.record.launches)) for run in runs_below(self.folder)}
 
     def _name_of(self, point: Point) -> str:
         return name_of_point(point.index, self._search.num_named, point.own_overrides)
