@@ -25,18 +25,20 @@ MARKS = "checkpoints.json"
 
 
 def keep_finished(folder: Path) -> None:
-    """Copies what a launch will change; copies of an earlier launch are replaced."""
+    """Copies what a launch will change; copies of an earlier launch are replaced.
+
+    Raises:
+        OSError: it cannot be read, or copied; then there are no copies.
+    """
     forget_finished(folder)
     unnamed = folder / temporary_name(FOLDER_NAME)
     remove(unnamed)
-    unnamed.mkdir()
-    for path in _files(folder):
-        copy = unnamed / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(copy, path.read_bytes())
-    marks = [_mark_of(folder / CHECKPOINTS / name) for name in NEWEST_FIRST]
-    write_text_atomically(unnamed / MARKS, json.dumps(marks))
-    unnamed.rename(folder / FOLDER_NAME)
+    try:
+        _copy(folder, unnamed)
+        unnamed.rename(folder / FOLDER_NAME)
+    except OSError:
+        remove(unnamed)
+        raise
 
 
 def is_kept(folder: Path) -> bool:
@@ -99,6 +101,16 @@ def settled(folder: Path) -> Path:
 def read_settled_record(folder: Path) -> Record:
     """Returns a run's record as it counts; see `settled` and `read_record`."""
     return read_record(settled(folder))
+
+
+def _copy(folder: Path, target: Path) -> None:
+    target.mkdir()
+    for path in _files(folder):
+        copy = target / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(copy, path.read_bytes())
+    marks = [_mark_of(folder / CHECKPOINTS / name) for name in NEWEST_FIRST]
+    write_text_atomically(target / MARKS, json.dumps(marks))
 
 
 def _files(folder: Path) -> list[Path]:
