@@ -2,7 +2,7 @@
 
     python benchmarks/damage.py                                     # all files and all kinds of damage
     python benchmarks/damage.py --files metrics.csv --kinds half empty
-    python benchmarks/damage.py --overrides logger=wandb            # with W&B, offline
+    python benchmarks/damage.py --overrides logger=none             # faster, without W&B
 
 A run that was stopped in mid-epoch is copied, damaged, and continued by the very command that began it. Right is one of
 three ends: the run `continues`, in its folder, to the parameters and metrics of a run that was left in peace, to the
@@ -323,7 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", nargs="+", choices=FILES, default=FILES)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--overrides", nargs="+", default=["logger=none"])
+    parser.add_argument("--overrides", nargs="+", default=[])
     parser.add_argument("--skip-looking", action="store_true", help="Leave out the subcommands of ai-research.")
     asked = parser.parse_args()
     sys.path.insert(0, str(REPOSITORY))

@@ -45,10 +45,6 @@ class RunError(AIResearchError):
     """A run that started and could not go on."""
 
 
-class DamagedRunError(RunError):
-    """A run none of whose checkpoints can be read: its folder is left as it is."""
-
-
 class RunStoppedError(AIResearchError):
     """A run that was asked to stop, has saved, and that the same command continues."""
 

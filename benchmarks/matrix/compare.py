@@ -38,7 +38,7 @@ def differences(ours: Path, theirs: Path, *, num_ranks: int, is_timed: bool) -> 
         is_timed: Whether a clock ended the runs, so that only what both did can be compared.
     """
     problems = [*_leftovers(ours), *_self_contradictions(ours, num_ranks)]
-    problems += _rows_differ(read_rows(ours), read_rows(theirs), is_timed=is_timed)
+    problems += rows_differ(read_rows(ours), read_rows(theirs), is_timed=is_timed)
     problems += _wandb_differs(ours, theirs, is_timed=is_timed)
     if is_timed:
         return problems
@@ -64,10 +64,18 @@ def _leftovers(folder: Path) -> list[str]:
     return [f"left behind: {path.relative_to(folder.parent)}" for path in paths]
 
 
-def _rows_differ(ours: list[dict[str, str]], theirs: list[dict[str, str]], *, is_timed: bool) -> list[str]:
+def rows_differ(ours: list[dict[str, str]], theirs: list[dict[str, str]], *, is_timed: bool) -> list[str]:
+    """Returns where the rows of two runs first differ.
+
+    Args:
+        ours: Those of one.
+        theirs: Those of the other.
+        is_timed: Whether a clock ended the runs: then only training is compared, as far as both went. A batch in which
+            the time is up has a row whatever `trainer.log_every_n_steps` says, so no run's last one counts.
+    """
     if is_timed:
         ours, theirs = (
-            [row for row in rows if row.get("train/loss") or row.get("fitness/best")] for rows in (ours, theirs)
+            [row for row in rows if row.get("train/loss") or row.get("fitness/best")][:-1] for rows in (ours, theirs)
         )
         count = min(len(ours), len(theirs))
         ours, theirs = (

@@ -14,6 +14,7 @@ from common.cli.options import run_argument
 from common.cli.output import json_option, print_json, time_text, valid_json
 from common.cli.runs import UNREADABLE, Run, settings_of_points
 from common.cli.show import facts_of
+from common.run.atomic import write_text_atomically
 from common.run.files import open_to_read
 from common.run.metrics import FIXED_COLUMNS, read_metrics
 from common.utils.text import duration_text, short_names
@@ -42,7 +43,10 @@ def command(run: str, output: Path | None, as_json: bool) -> None:
     """
     found = find_run(run)
     path = output or Path(f"{found.task}_{found.title.replace('/', '_')}.html")
-    path.write_text(page_of(found))
+    if output is None:
+        write_text_atomically(path, page_of(found))  # Nobody has named it: a link that stands there is replaced.
+    else:
+        path.write_text(page_of(found))
     if as_json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
     else:

@@ -1,6 +1,7 @@
 """Loads what a run has trained: for notebooks, and for whoever wants to use it."""
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from common.check.targets import check_targets
-from common.dl.checkpointing.best import has_better, is_best
 from common.dl.engine import DEEP_LEARNING
 from common.errors import ConfigError
-from common.run.checkpoint import BEST, LAST, read_checkpoint
+from common.run.checkpoint import BEST, BEST_SO_FAR, LAST, read_checkpoint, read_state
 from common.run.finished import settled
 from common.run.metrics import read_metrics
 
@@ -69,12 +69,13 @@ def best_checkpoint(folder: Path) -> dict[str, Any]:
     """
     if (folder / BEST).exists():
         return read_checkpoint(folder / BEST)
-    last = read_checkpoint(folder / LAST)
-    if has_better(last):
+    last = read_state(folder / LAST)
+    best_so_far = last[BEST_SO_FAR]
+    if math.isfinite(best_so_far["loss"]) and not best_so_far["is_own"]:
         raise ConfigError(
             f"{folder / BEST} is missing, which held the network with the best validation loss. Restore it; the last "
             f"network, another one, lies in {folder / LAST}, under the key state_dict."
         )
-    if not is_best(last):
+    if not best_so_far["is_own"]:
         log.warning("%s: nothing was validated while it trained, so the last network is loaded.", folder.parent)
     return last

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,17 +26,17 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import DamagedRunError, RunError, RunStoppedError
+from common.errors import ConfigError, RunError, RunStoppedError
 from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started, end_with_parent, folder_of_job
 from common.run.continuation import Run, check_own_run, own_run
-from common.run.files import UnusableFileError
+from common.run.files import open_to_append
 from common.run.finished import forget_finished, put_back_finished
 from common.run.folder import make_ready
 from common.run.provenance import end_launch, start_launch
-from common.run.record import Status, write_record
+from common.run.record import Status
 from common.run.stop import stop_on_signals
 from common.utils.hydra import editable, hydra_config
 
@@ -86,7 +86,7 @@ def other_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[
 def _start_rank(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     environment = {**os.environ, **own}
-    with (folder / f"rank_{rank}.log").open("ab") as output:
+    with open_to_append(folder, f"rank_{rank}.log") as output:
         return subprocess.Popen(
             [sys.executable, sys.argv[0], *overrides],
             env=environment,
@@ -154,17 +154,17 @@ def run_job(context: HydraContext, task_function: TaskFunction, point: Point, ru
         point.config.config.output_dir = str(run.folder)
     error: BaseException | None = None
     try:
-        make_ready(run.folder, run.record.engine.checkpoints)
+        mended = make_ready(run.folder, run.record.engine.checkpoints)
         result = hydra_utils.run_job(
             hydra_context=context,
-            task_function=recorded(task_function, point, run),
+            task_function=recorded(task_function, point, run, mended),
             config=point.config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
         error = error_of(result) if result.status == JobStatus.FAILED else None
         return result
-    except UnusableFileError as raised:
+    except ConfigError as raised:  # The folder's state: this point's alone, where there are others.
         error = raised
         return _failed(raised)
     except BaseException as raised:
@@ -211,20 +211,25 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     return run_job(context, task_function, point, run)
 
 
-def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunction:
-    """Wraps a task function so that its run's start and end are recorded, however it ends."""
+def recorded(task_function: TaskFunction, point: Point, run: Run, mended: Sequence[str] = ()) -> TaskFunction:
+    """Wraps a task function so that its run's start and end are recorded, however it ends.
+
+    Args:
+        task_function: Runs a composed configuration.
+        point: What to run, settled.
+        run: The run, locked.
+        mended: What was damaged in its folder, for the log.
+    """
 
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
-        before = run.record
+        for line in mended:
+            log.warning(line)
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
             with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
                 result = task_function(config)
-        except DamagedRunError:  # For whoever mends it, the folder stays as it was, without this launch.
-            write_record(run.folder, before)
-            raise
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
             if status == "failed":

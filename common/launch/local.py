@@ -33,6 +33,7 @@ from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from, program_in, variables_of_job
 from common.launch.sweep.run import SweepFolder, run_sweep
 from common.run.continuation import Run, choose_folder, earlier_runs
+from common.run.files import UnusableFileError, open_to_append
 from common.run.stop import is_stop_requested, name_of_stop, notice_of_stop, stop_on_signals
 from common.utils.misc import available_cpus
 
@@ -112,7 +113,13 @@ def _start(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> 
     own = {PARENT_VARIABLE: str(os.getpid()), PARALLEL_VARIABLE: str(num_parallel)}
     own |= {} if gpus is None else {_gpu_variable(): gpus}
     environment = {**os.environ, **variables_of_job(job.folder, code), **own}
-    with (job.folder / CONSOLE).open("ab") as output:
+    try:
+        output = open_to_append(job.folder, CONSOLE)
+    except UnusableFileError as error:
+        sweep.errors[job.point.index] = str(error)
+        job.enter("failed")
+        return
+    with output:
         workers.running[job] = subprocess.Popen(
             [sys.executable, str(program_in(code)), *job.point.overrides],
             env=environment,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.launch.role import JOB_VARIABLE
+from common.run.files import check_files
 from common.run.provenance import git_state
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
@@ -21,8 +22,17 @@ LARGEST_BYTES = 10_000_000
 """A larger file is data: it stays where it is."""
 
 
-def snapshot_facts(folder: Path) -> dict[str, Any]:
-    """Copies the code into a folder, and returns what the records of the jobs that run from it say of it."""
+def snapshot_facts(folder: Path, checkpoints: str) -> dict[str, Any]:
+    """Copies the code into a folder, and returns what the records of the jobs that run from it say of it.
+
+    Args:
+        folder: A run's, or a sweep's.
+        checkpoints: The name of the one for checkpoints in it.
+
+    Raises:
+        ConfigError: something in the folder is not what its name says; nothing was changed.
+    """
+    check_files(folder, checkpoints)
     return {"git": git_state(repository_path()), "snapshot": take_snapshot(folder, get_absolute_project_path())}
 
 

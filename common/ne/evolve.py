@@ -23,13 +23,10 @@ from common.ne.outputs.records import ProgressBar, Records, records_of
 from common.ne.outputs.wandb import BaseRun, start_run
 from common.ne.population.actor import Actors
 from common.run import stop
-from common.run.checkpoint import LAST, last_checkpoint, read_checkpoint, read_newest_checkpoint, write_checkpoint
+from common.run.checkpoint import LAST, last_checkpoint, read_checkpoint, write_checkpoint
 from common.run.ranks import Ranks, connected_ranks
 
 log = logging.getLogger(__name__)
-
-NEEDED = ("records", "elapsed_s")
-"""The keys without which a run cannot go on from a checkpoint."""
 
 
 def evolve(
@@ -173,7 +170,7 @@ class Loop:
         start = own or (None if self.config.ckpt_path in (None, CONTINUE) else Path(str(self.config.ckpt_path)))
         state: dict[str, Any] | None = None
         if self.ranks.is_first and start is not None:
-            state = self.checkpointer.read(start)
+            state = read_checkpoint(start)
         state = self.ranks.gather(state)[0]
         if state is not None:
             check_start(self.evolution, state, str(start or self.config.ckpt_path))
@@ -207,13 +204,3 @@ class Checkpointer:
         """Saves a run's state."""
         write_checkpoint(self.path, state)
         self.saved_at_s = time.monotonic()
-
-    def read(self, start: Path) -> dict[str, Any]:
-        """Returns the state to begin with.
-
-        Args:
-            start: This run's own checkpoint, which is replaced by the one before if it is damaged, or another run's.
-        """
-        if start.parent == self.path.parent:
-            return read_newest_checkpoint(start, NEEDED, is_own=True)
-        return read_checkpoint(start)

@@ -79,12 +79,15 @@ def _is_left(path: Path) -> bool:
     return time.time() - path.lstat().st_mtime > ABANDONED_S if is_dead is None else is_dead
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], before_renaming: Callable[[], object] = bool
+) -> None:
     """Writes to a temporary name beside `path`, flushes to disk, then renames; a link at `path` is replaced.
 
     Args:
         path: Where the file shall stand, whole or not at all.
         write: Writes the content to the open file.
+        before_renaming: Is called when the content is safe, and what stood at `path` before still stands there.
 
     Raises:
         OSError: the content could not be written; what stood at `path` before still stands there.
@@ -95,6 +98,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        before_renaming()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,18 +1,19 @@
 """Checkpoints: written whole or not at all, the one before kept, read without running code from them.
 
 A run's newest is `last.ckpt`, the one before it `previous.ckpt`, and the one with the best network `best.ckpt`. Each is
-a whole state of the run, so that it can go on from any: where a newer one is damaged, the next older one is used.
+a whole state of the run, so that it can go on from any: where a newer one is damaged, the next older one is used; see
+`common.run.mending`.
 """
 
 import errno
 import logging
+import math
 import stat
 import zipfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigError, DamagedRunError, RunError
+from common.errors import ConfigError, RunError
 from common.run.atomic import temporary_name, write_atomically
 from common.run.files import is_plain_file
 
@@ -22,7 +23,14 @@ LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
 NEWEST_FIRST = (LAST, PREVIOUS, BEST)
+
+BEST_SO_FAR = "best_so_far"
+"""Under this key each checkpoint of a run says how good its best network was by then, and whether that is its own."""
+
+NONE_YET = {"loss": math.inf, "is_own": False}
+
 ZIP_MAGIC = b"PK"
+NO_STATE = "it is damaged: what it holds is not a run's state"
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -33,11 +41,13 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """
     import torch
 
-    try:
-        path.parent.mkdir(exist_ok=True)  # Not the run folder, which may be gone.
+    def keep_previous() -> None:
         if path.is_file():
             link(path, path.with_name(PREVIOUS))
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+
+    try:
+        path.parent.mkdir(exist_ok=True)  # Not the run folder, which may be gone.
+        write_atomically(path, lambda file: torch.save({BEST_SO_FAR: NONE_YET, **checkpoint}, file), keep_previous)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError.
         raise RunError(
             f"The checkpoint {path} cannot be written: {_reason(error, path)}. What was saved before is intact; make "
@@ -59,12 +69,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     return next((folder / name for name in NEWEST_FIRST if _kind_of(folder / name)), None)
 
 
-def read_checkpoint(path: Path, needed: Collection[str] = ()) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint that holds only tensors and plain values; anything else is refused, not run.
-
-    Args:
-        path: The file.
-        needed: The keys that it must have.
 
     Raises:
         ConfigError: there is no such file, or it is not a checkpoint that can be read safely.
@@ -82,9 +88,21 @@ def read_checkpoint(path: Path, needed: Collection[str] = ()) -> dict[str, Any]:
         raise _unreadable(path, "it is damaged, or holds more than tensors and plain values") from error
     if fault is not None:
         raise _unreadable(path, fault)
-    if not isinstance(checkpoint, dict) or not set(needed) <= checkpoint.keys():
-        raise _unreadable(path, "it is damaged: what it holds is not a run's state")
+    if not isinstance(checkpoint, dict):
+        raise _unreadable(path, NO_STATE)
     return checkpoint
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Reads a run's own checkpoint, from which it goes on.
+
+    Raises:
+        ConfigError: it cannot be read, or is no run's state.
+    """
+    state = read_checkpoint(path)
+    if BEST_SO_FAR not in state:
+        raise _unreadable(path, NO_STATE)
+    return state
 
 
 def is_whole(path: Path) -> bool:
@@ -92,50 +110,21 @@ def is_whole(path: Path) -> bool:
     return is_plain_file(path.parent, path.name) and zipfile.is_zipfile(path) and _fault_of(path) is None
 
 
-def read_newest_checkpoint(path: Path, needed: Collection[str] = (), *, is_own: bool = False) -> dict[str, Any]:
-    """Reads a run's last checkpoint or, where that is damaged or missing, the next older one.
-
-    Args:
-        path: The last checkpoint.
-        needed: The keys that it must have.
-        is_own: Whether this run goes on writing there: the one that is read then takes the damaged one's place, which
-            would otherwise become the one before when the next is written. Without it nothing is changed on disk.
+def read_newest_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a run's last checkpoint or, where that cannot be read, the next older one; changes nothing.
 
     Raises:
-        DamagedRunError: none can be read.
+        ConfigError: none can be read.
     """
-    if path.name not in NEWEST_FIRST or not (is_own or _kind_of(path)):
-        return read_checkpoint(path, needed)
-    first = NEWEST_FIRST.index(LAST if is_own else path.name)
-    candidates = [path.with_name(name) for name in NEWEST_FIRST[first:]]
-    faults = []
-    for candidate in candidates:
-        try:
-            checkpoint = read_checkpoint(candidate, needed)
-        except ConfigError as error:
-            faults.append(str(error).partition(" Give config.ckpt_path=")[0])
-            continue
-        if faults:
-            log.warning("%s\nAn older one is used: %s", "\n".join(faults), candidate)
-            if is_own:
-                _put_in_place_of(candidate, path.with_name(LAST))
-        return checkpoint
-    faults = [fault for fault in faults if not fault.startswith("There is no")] or faults[:1]
-    raise DamagedRunError(
-        "\n".join(faults) + "\nNo checkpoint of this run is good, and nothing was changed. Start afresh with "
-        "config.ckpt_path=null."
-    )
-
-
-def _put_in_place_of(whole: Path, damaged: Path) -> None:
-    """Gives a damaged checkpoint's names to a whole one.
-
-    Where the damaged one was the best, too, it was saved because it was: so it will be again, a step further on.
-    """
-    best = damaged.with_name(BEST)
-    if damaged.exists() and best.exists() and best.samefile(damaged):
-        link(whole, best)
-    link(whole, damaged)
+    names = NEWEST_FIRST[NEWEST_FIRST.index(path.name) :] if path.name in NEWEST_FIRST else (path.name,)
+    older = [path.with_name(name) for name in names[1:] if _kind_of(path.with_name(name))]
+    try:
+        return read_checkpoint(path)
+    except ConfigError as error:
+        if not older:
+            raise
+        log.warning("%s An older one is used: %s", error, older[0])
+        return read_newest_checkpoint(older[0])
 
 
 def _fault_of(path: Path) -> str | None:

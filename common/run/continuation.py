@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import LAST, last_checkpoint
-from common.run.files import is_of_another_owner
+from common.run.files import REMEDY, is_of_another_owner
 from common.run.finished import is_kept, keep_finished, put_back_finished, read_settled_record
 from common.run.folder import reserve_folder
 from common.run.identity import changed_files, is_larger_budget
@@ -161,7 +161,11 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
         return obstacle
     _warn_of_packages(run.record, wanted)
     if run.record.has_finished and run.record.kind != "sweep":  # A sweep has no checkpoint; its points keep theirs.
-        keep_finished(run.folder, run.record.engine.checkpoints)
+        try:
+            keep_finished(run.folder, run.record.engine.checkpoints)
+        except OSError as error:
+            run.lock.release()
+            return f"{run.folder.name} is finished, and what was finished cannot be kept: {error.strerror}"
     # Its process is gone, or its lock could not have been had: so it was killed before it could write how it ended.
     state = "interrupted" if run.record.status == "running" else run.record.status
     run.reason = f"continuing the {state} run {run.folder.name}"
@@ -274,7 +278,7 @@ def _obstacle_to_locking(run: Run) -> str | None:
         if not run.lock.acquire():
             return f"{run.folder.name} is still being written by another process"
     except OSError as error:
-        return f"{run.folder.name} cannot be written to: {error.strerror}"
+        return f"{run.folder.name} cannot be written to: {str(error.strerror).partition(f'. {REMEDY}')[0]}"
     try:
         # Between the first look and the lock another launch may have come and gone.
         if put_back_finished(run.folder) or _version_of(run.folder) != run.version:

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import tempfile
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 from common.errors import ConfigError
@@ -23,7 +23,7 @@ KINDS = {
     stat.S_IFBLK: "a device",
 }
 
-OWN_FOLDERS = (".hydra", "wandb")
+OWN_FOLDERS = (".hydra", "wandb", ".code", ".slurm")
 OWN_FILES = (".lock", "*.json", "*.csv", "*.log", "*.pt", ".hydra/*.yaml")
 """What a launch writes to in its folder, beside checkpoints. Pictures are replaced as a whole, whatever stood there."""
 
@@ -71,6 +71,11 @@ def open_file(folder: Path, name: str, flags: int = os.O_RDONLY) -> int:
 def open_to_read(folder: Path, name: str) -> BufferedReader:
     """Opens a regular file in a run's folder for reading; see `open_file`."""
     return os.fdopen(open_file(folder, name), "rb")
+
+
+def open_to_append(folder: Path, name: str) -> BufferedWriter:
+    """Opens a regular file in a run's folder for writing at its end, made where there is none; see `open_file`."""
+    return os.fdopen(open_file(folder, name, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
 
 
 def read_bytes(folder: Path, name: str) -> bytes:

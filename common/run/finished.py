@@ -28,18 +28,19 @@ def keep_finished(folder: Path, checkpoints: str) -> None:
     Args:
         folder: The run's folder.
         checkpoints: The name of the one for checkpoints in it.
+
+    Raises:
+        OSError: it cannot be read, or copied; then there are no copies.
     """
     forget_finished(folder)
     unnamed = folder / temporary_name(FOLDER_NAME)
     remove(unnamed)
-    unnamed.mkdir()
-    for path in _files(folder):
-        copy = unnamed / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(copy, path.read_bytes())
-    marks = {f"{checkpoints}/{name}": _mark_of(folder / checkpoints / name) for name in NEWEST_FIRST}
-    write_text_atomically(unnamed / MARKS, json.dumps(marks))
-    unnamed.rename(folder / FOLDER_NAME)
+    try:
+        _copy(folder, unnamed, checkpoints)
+        unnamed.rename(folder / FOLDER_NAME)
+    except OSError:
+        remove(unnamed)
+        raise
 
 
 def is_kept(folder: Path) -> bool:
@@ -65,7 +66,9 @@ def put_back_finished(folder: Path) -> bool:
     if was_kept:
         place = folder / FOLDER_NAME
         for copy in _files(place):
-            write_bytes_atomically(folder / copy.relative_to(place), copy.read_bytes())
+            original, content = folder / copy.relative_to(place), copy.read_bytes()
+            if not original.is_file() or original.read_bytes() != content:
+                write_bytes_atomically(original, content)
     forget_finished(folder)
     return was_kept
 
@@ -100,6 +103,16 @@ def settled(folder: Path) -> Path:
 def read_settled_record(folder: Path) -> Record:
     """Returns a run's record as it counts; see `settled` and `read_record`."""
     return read_record(settled(folder))
+
+
+def _copy(folder: Path, target: Path, checkpoints: str) -> None:
+    target.mkdir()
+    for path in _files(folder):
+        copy = target / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(copy, path.read_bytes())
+    marks = {f"{checkpoints}/{name}": _mark_of(folder / checkpoints / name) for name in NEWEST_FIRST}
+    write_text_atomically(target / MARKS, json.dumps(marks))
 
 
 def _files(folder: Path) -> list[Path]:

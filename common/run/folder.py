@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import ConfigError
 from common.run.atomic import NEW, folder_prefix, remove_leftovers
 from common.run.files import check_files
+from common.run.mending import mend_checkpoints
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
@@ -46,20 +47,25 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
         ) from error
 
 
-def make_ready(folder: Path, checkpoints: str) -> None:
+def make_ready(folder: Path, checkpoints: str) -> list[str]:
     """Looks whether a launch can work in its folder, and removes what dead processes left half made in and beside it.
 
     Args:
         folder: The run's folder, locked for this process.
         checkpoints: The name of the one for checkpoints in it.
 
+    Returns:
+        What was damaged, and what is used instead.
+
     Raises:
-        ConfigError: something in the folder is not what its name says; nothing was changed.
+        ConfigError: something in the folder is not what its name says, or is lost; nothing was changed.
     """
     check_files(folder, checkpoints)
+    mended = mend_checkpoints(folder / checkpoints)
     for place in (folder, folder / checkpoints):
         remove_leftovers(place, is_locked=True)
     remove_leftovers(folder.parent)
+    return mended
 
 
 def _rename(unnamed: Path, wanted: Path) -> Path:

@@ -124,18 +124,20 @@ def test_a_run_can_start_afresh_or_from_a_checkpoint(launch, at_step, tmp_path: 
     assert [f'"origin": "{last}"' in record for record in records] == [False, False, True]
 
 
-def test_without_a_good_checkpoint_the_run_says_so_and_touches_none(launch, at_step) -> None:
+@pytest.mark.parametrize("names", [("last", "previous", "best"), ("best",)], ids=["all", "best"])
+def test_without_the_checkpoints_that_it_needs_the_run_says_so_and_nothing_in_its_folder_changes(
+    launch, at_step, names: tuple[str, ...]
+) -> None:
     at_step(14, terminate)
-    folder = launch().folder / "lightning"
-    for path in folder.iterdir():
-        path.unlink()
-        path.write_bytes(b"damaged")
-    record = (folder.parent / "provenance.json").read_bytes()
+    folder = launch().folder
+    for name in names:
+        (folder / "lightning" / f"{name}.ckpt").write_bytes(b"damaged")  # Under whatever other name it has, too.
+    before = {path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
     failed = launch()
-    assert failed.status == 1
-    assert "No checkpoint of this run is good" in failed.output
-    assert {path.read_bytes() for path in folder.iterdir()} == {b"damaged"}
-    assert (folder.parent / "provenance.json").read_bytes() == record
+    assert failed.status == 2
+    assert ("No checkpoint of this run is good" if len(names) > 1 else "no other holds that network") in failed.output
+    after = {path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
+    assert {path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= {".lock"}
 
 
 def test_a_full_disk_is_told_and_the_last_good_checkpoint_is_intact(

@@ -1,15 +1,19 @@
 """What was finished stays finished: a later launch that ends before its first checkpoint changes nothing of it."""
 
+import contextlib
 import os
+import resource
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.cli.clean import candidates_of
 from common.cli.runs import read_run
+from common.ne.evolution import Evolution
 from common.run import load
 from common.run.record import read_record
 from projects.classify_mnist.datamodule import MNISTDataModule
@@ -31,7 +35,8 @@ KEPT = "This launch ended before its first checkpoint: nothing of the finished r
 
 def state_of(folder: Path) -> dict[str, bytes]:
     """Returns all that a launch which does not come to a checkpoint may not change: not the log, which tells of it."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log" and path.name != ".lock"]
+    own = [path for path in folder.rglob("*") if ".code" not in path.parts]  # The code of the newest launch.
+    paths = [path for path in own if path.is_file() and path.suffix != ".log" and path.name != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -174,3 +179,117 @@ def test_a_damaged_run_is_named_and_a_new_one_begins(
     assert f"to start from it: config.ckpt_path={damaged}/lightning/last.ckpt" in output
     assert "no earlier one" not in output
     assert state_of(damaged) == before
+
+
+@contextlib.contextmanager
+def no_checkpoint_fits() -> Iterator[None]:
+    """Lets no file grow beyond what a record, a configuration or the code needs, here and in processes begun here."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (CHECKPOINT_BYTES // 2, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+CHECKPOINT_BYTES = 2_400_000
+LARGE = "litmodule.nnmodule.config.layer_sizes=[784,256,10]"
+
+
+def assert_untouched(folder: Path, before: dict[str, bytes], patch: pytest.MonkeyPatch) -> None:
+    """Checks that a run or a sweep is finished, as it was, and nothing that anybody would remove."""
+    assert state_of(folder) == before
+    run = read_run(folder)
+    assert {run.state, *(point.state for point in run.points)} == {"finished"}
+    patch.setenv("AI_RESEARCH_PATH", str(folder.parents[3]))
+    assert list(candidates_of([run])) == []
+
+
+@pytest.fixture(scope="module")
+def finished_sweep(command: Callable[..., Finished]) -> Finished:
+    """A sweep of two points, each of one epoch."""
+    sweep = command("mlp", *SHORT, LARGE, "config.seed=0,1", "trainer.max_epochs=1")
+    assert sweep.status == 0, sweep.output
+    assert all(path.stat().st_size > CHECKPOINT_BYTES for path in sweep.root.rglob("last.ckpt"))
+    return sweep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_parallel", [1, 2])
+def test_a_finished_sweep_stays_finished(
+    command: Callable[..., Finished],
+    finished_sweep: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_parallel: int,
+) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(finished_sweep.root, root, symlinks=True)
+    (folder,) = root.glob("data/*/*/*")
+    before = state_of(folder)
+    words = (*SHORT, LARGE, *LONGER, "config.seed=0,1", f"hydra.launcher.max_parallel={num_parallel}")
+    with no_checkpoint_fits():
+        failed = command("mlp", *words, root=root)
+    assert failed.status == 1
+    assert "2 of 2 points failed" in failed.output
+    assert f"Nothing of the finished sweep in {folder} was changed." in failed.output
+    assert_untouched(folder, before, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_which_one_point_went_on_is_no_failed_one(
+    command: Callable[..., Finished], finished_sweep: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(finished_sweep.root, root, symlinks=True)
+    (folder,) = root.glob("data/*/*/*")
+    words = (*SHORT, LARGE, *LONGER, "config.seed=0,1")
+    inner = MNISTDataModule.setup
+
+    def setup(self: MNISTDataModule, stage: str) -> None:
+        if self.config.seed == 1:
+            fail()
+        inner(self, stage)
+
+    for more in ((), ("config.skip_finished=true",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(MNISTDataModule, "setup", setup)
+            failed = command("mlp", *words, *more, root=root)
+        assert (failed.status, read_record(folder).status) == (1, "stopped"), failed.output
+        assert "finished sweep" not in failed.output
+        table = (folder / "sweep.csv").read_text().splitlines()
+        assert [line.split(",")[2] for line in table[1:]] == ["finished", "failed"]
+    assert [launch.status for launch in read_record(folder).launches] == ["finished", "failed", "failed"]
+
+
+@pytest.mark.slow
+def test_a_finished_run_of_two_ranks_stays_finished(
+    command: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, LARGE, "hydra.launcher.tasks_per_node=2")
+    finished = command("mlp", *words, "trainer.max_epochs=1")
+    assert finished.status == 0, finished.output
+    before = state_of(finished.folder)
+    monkeypatch.setattr("common.launch.ranks.GRACE_S", 1)  # The other rank waits for the one that failed.
+    with no_checkpoint_fits():
+        failed = command("mlp", *words, *LONGER, root=finished.root)
+    assert failed.status == 1
+    assert f"{KEPT} {finished.folder} was changed" in failed.output
+    assert_untouched(finished.folder, before, monkeypatch)
+
+
+def test_a_finished_evolution_stays_finished(command: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("logger=none", "config.target_fitness=null", "population.config.size=8", "evaluator.config.backend=numpy")
+    words += ("config.num_validation_episodes=30", "config.num_test_episodes=30")
+    evolve: Any = lambda *more, **options: command(  # noqa: E731
+        "cartpole", *words, *more, project="ne_control_score", defaults=(), **options
+    )
+    finished = evolve("config.num_generations=2")
+    assert finished.status == 0, finished.output
+    before = state_of(finished.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Evolution, "advance", lambda self: fail())
+        failed = evolve("config.num_generations=4", root=finished.root)
+    assert failed.status == 1
+    assert f"{KEPT} {finished.folder} was changed" in failed.output
+    assert_untouched(finished.folder, before, monkeypatch)

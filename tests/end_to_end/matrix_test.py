@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.matrix.compare import differences
+from benchmarks.matrix.compare import differences, rows_differ
 from benchmarks.matrix.draw import RANKS, Configuration, draw
 from benchmarks.matrix.history import history_of
 from benchmarks.matrix.matrix import table
@@ -126,6 +126,22 @@ def test_judge_finds(peaceful: Path, copy: Path, damage: Callable[[Path], object
 def smallest_change(checkpoint: dict[str, Any]) -> None:
     weight = next(iter(checkpoint["state_dict"].values()))
     weight.view(-1)[0] = torch.nextafter(weight.view(-1)[0], torch.tensor(9.0))
+
+
+def rows(*steps: int, loss: float = 0.5) -> list[dict[str, str]]:
+    """Returns a row of training for each step, and one of the validation at the end."""
+    trained = [{"step": str(step), "epoch": "0", "train/loss": f"{loss + step}"} for step in steps]
+    return [*trained, {"step": str(steps[-1]), "epoch": "0", "val/loss": f"{loss}"}]
+
+
+@pytest.mark.parametrize("last", [7, 8, 9])
+def test_judge_compares_what_both_did_until_their_time_was_up(last: int) -> None:
+    """With a row every three batches; the batch that is a run's last has one, too."""
+    short, long = rows(3, 6, last), rows(3, 6, 9, 12, 13)
+    assert rows_differ(short, long, is_timed=True) == rows_differ(long, short, is_timed=True) == []
+    assert rows_differ(short, long, is_timed=False) != []
+    for other in (rows(3, 5, last), rows(3, 6, last, loss=0.6)):
+        assert rows_differ(other, long, is_timed=True)[0].startswith("metrics.csv, row ")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.interrupted import Typed, has_passed
+from benchmarks.interrupted import CTRL_C, Typed, has_passed
 from benchmarks.terminal import Screen
 from tests.processes import WarmProcess
 
@@ -49,8 +49,17 @@ def test_killed_at_every_kind_of_moment_the_command_ends_in_the_same_bits(tmp_pa
         assert all(WHOLE_BAR.fullmatch(line) and len(line) <= (columns or 80) for line in bars), bars
         return terminal.text
 
-    def in_start_up(text: str) -> bool:
-        return "Folder " in text
+    def interrupt_in_start_up(number: signal.Signals, columns: int) -> None:
+        """The launch waits where it looks for a key of W&B's, since that is a pipe, until the signal has been sent."""
+        typed.options["columns"] = columns
+        key = tmp_path / "netrc"
+        os.mkfifo(key)
+        position, terminal = typed.next_position(), typed.type()
+        with key.open("w"):
+            key.unlink()
+            terminal.type(CTRL_C) if number == signal.SIGINT else terminal.process.send_signal(number)
+        typed.note_end(terminal, {-number} if number == signal.SIGKILL else {75}, position)
+        assert typed.problems == []
 
     def in_validation(text: str) -> bool:
         return "Validation DataLoader 0:" in text and "Epoch" in text
@@ -59,14 +68,13 @@ def test_killed_at_every_kind_of_moment_the_command_ends_in_the_same_bits(tmp_pa
         assert typed.folder is not None
         wait_for_a_file_in(typed.folder / "lightning")
 
-    interrupt(signal.SIGKILL, 80, in_start_up)
+    for number, columns in ((signal.SIGKILL, 80), (signal.SIGTERM, 160), (signal.SIGINT, 0)):
+        interrupt_in_start_up(number, columns)
     stopped = interrupt(signal.SIGINT, 80, has_passed(20, PER_EPOCH))
     assert "SIGINT: saving at the next step, then leaving (Ctrl-C again leaves at once, unsaved)." in stopped
     assert "The same command continues." in stopped
-    interrupt(signal.SIGTERM, 160, in_validation)
     interrupt(signal.SIGKILL, 0, in_validation)
     interrupt(signal.SIGKILL, 80, has_passed(PER_EPOCH, PER_EPOCH), in_writing)
-    interrupt(signal.SIGKILL, 80, has_passed(2 * PER_EPOCH + 20, PER_EPOCH))
     screen = typed.finish().screen
     typed.compare(peaceful)
     assert typed.problems == []

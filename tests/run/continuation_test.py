@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -246,6 +247,23 @@ def test_each_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("common.run.record.read_bytes", note)
     assert choose(tmp_path, launch()).folder.name == "now"
     assert [name for name in read if name.startswith("now")] == ["now/provenance.json", "now_1/provenance.json"]
+
+
+def test_a_finished_run_that_cannot_be_kept_is_left_alone(tmp_path: Path) -> None:
+    """A limit on files' sizes stands for a full disk."""
+    first = choose(tmp_path, launch())
+    end(first, "finished")
+    (first.folder / "metrics.csv").write_bytes(bytes(100_000))
+    before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir() if path.name != ".lock"}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        run = choose(tmp_path, launch(budget={"trainer.max_epochs": 5}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.reason == "a new run: now is finished, and what was finished cannot be kept: File too large"
+    assert {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir() if path.name != ".lock"} == before
+    assert FolderLock(first.folder).acquire()
 
 
 def test_a_finished_run_is_kept_until_the_launch_that_prolongs_it_has_saved(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import common.run
 from common.dl.engine import DEEP_LEARNING
 from common.dl.load import best_checkpoint
 from common.errors import ConfigError
-from common.run.checkpoint import write_checkpoint
+from common.run.checkpoint import BEST_SO_FAR, write_checkpoint
 from common.run.record import Record, write_record
 from projects.classify_mnist.litmodule import MNISTClassificationLitModule
 
@@ -116,8 +116,8 @@ def test_a_run_of_an_engine_without_a_loader_is_told(folder: Path) -> None:
 
 def saved(folder: Path, name: str, best_loss: float, *, is_new_best: bool) -> None:
     """Writes a checkpoint that holds its own name."""
-    state = {"best_loss": best_loss, "is_new_best": is_new_best}
-    write_checkpoint(folder / name, {"state_dict": name, "callbacks": {"Checkpointer": state}})
+    best_so_far = {"loss": best_loss, "is_own": is_new_best}
+    write_checkpoint(folder / name, {"state_dict": name, BEST_SO_FAR: best_so_far})
 
 
 def test_the_last_network_is_never_taken_for_the_best(tmp_path: Path) -> None:

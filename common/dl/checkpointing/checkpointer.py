@@ -18,7 +18,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.config import CONTINUE
-from common.dl.checkpointing.best import check_best
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.checks import reason_against
 from common.dl.config import DeepLearningSubtaskConfig
@@ -37,26 +36,15 @@ from common.foreign.pytorch_lightning import (
     set_logged,
 )
 from common.run import stop
-from common.run.checkpoint import BEST, LAST, link, read_newest_checkpoint, write_checkpoint
+from common.run.checkpoint import BEST, BEST_SO_FAR, LAST, link, read_checkpoint, write_checkpoint
 from common.run.metrics import MetricsFile
 from common.run.ranks import this_rank
 
 log = logging.getLogger(__name__)
 
-NEEDED = ("state_dict", "loops", "callbacks", "optimizer_states", "continuation")
-"""The keys without which a run cannot go on from a checkpoint."""
-
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes each checkpoint whole or not at all, and reads none that could run code.
-
-    Args:
-        folder: Where this run's own checkpoints lie; None where it reads only those of others.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__()
-        self.folder = folder
+    """Writes each checkpoint whole or not at all, and reads none that could run code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint."""
@@ -64,11 +52,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint to the CPU; Lightning moves its tensors."""
-        is_own = Path(path).parent == self.folder
-        checkpoint = read_newest_checkpoint(Path(path), NEEDED if is_own else (), is_own=is_own)
-        if is_own:
-            check_best(Path(path).parent, checkpoint)
-        return checkpoint
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint that a better one replaces."""
@@ -187,21 +171,11 @@ class Checkpointer(Callback):
             self.step_undo.put_back()
             self._write(trainer)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what the choice of the best depends on."""
-        return {"best_loss": self.best_loss, "is_new_best": self.is_new_best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores what the choice of the best depends on."""
-        if self.is_continuation:
-            self.best_loss = state_dict["best_loss"]
-            if state_dict["is_new_best"]:  # The run may have been cut off before it gave the file its second name.
-                link(self.folder / LAST, self.folder / BEST)
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds what Lightning's checkpoint lacks, and puts the loops' counters at the boundary."""
         rewind(checkpoint["loops"]["fit_loop"], is_last_batch=self.boundary["is_last_batch"])
         wandb = wandb_logger(trainer)
+        checkpoint[BEST_SO_FAR] = {"loss": self.best_loss, "is_own": self.is_new_best}
         checkpoint[KEY] = {
             "position": _position(trainer, is_last_batch=self.boundary["is_last_batch"]),
             "ranks": this_rank().gather(
@@ -225,6 +199,8 @@ class Checkpointer(Callback):
         torch.set_num_threads(state["num_threads"])
         trainer.datamodule.position = state["position"]  # type: ignore[attr-defined]
         self.to_restore = dict(state)
+        if self.is_continuation:
+            self.best_loss = checkpoint[BEST_SO_FAR]["loss"]
         if self.is_continuation and trainer.is_global_zero:
             self.metrics_file.load_state_dict(state["metrics_file"])
 

@@ -80,7 +80,7 @@ def instantiate_trainer(
     shows_progress = trainer.keywords.get("enable_progress_bar") is not False
     own: list[Callback] = [checkpointer, Preparation(config), UploadRequests(folder)]
     own += [progress_display()] if shows_progress else []
-    plugins = [AtomicCheckpointIO(checkpointer.folder), LaunchedEnvironment()]
+    plugins = [AtomicCheckpointIO(), LaunchedEnvironment()]
     live = trainer(
         logger=[metrics_logger, logger],
         callbacks=[*own, *callbacks.values(), *_as_list(trainer.keywords.get("callbacks"))],

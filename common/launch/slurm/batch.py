@@ -12,6 +12,7 @@ from common.launch.resources import SlurmResources
 from common.launch.role import FOLDER_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
+from common.run.atomic import write_text_atomically
 
 FOLDER_NAME = SlurmResources.submitit_folder
 
@@ -43,7 +44,7 @@ export RANK=$((SLURM_NODEID * {per_node} + SLURM_LOCALID)) LOCAL_RANK=$SLURM_LOC
 export WORLD_SIZE={all} MASTER_ADDR=$SLURM_LAUNCH_NODE_IPADDR {started}=yes
 if [ $RANK -gt 0 ]; then
     export {folder_variable}={folder}
-    exec >>{folder}/rank_$RANK.log 2>&1
+    [ -L {folder}/rank_$RANK.log ] || exec >>{folder}/rank_$RANK.log 2>&1  # The first rank refuses a link.
 fi"""
 
 FREE_PORT = """port='import socket; print(socket.create_server(("", 0)).getsockname()[1])'
@@ -72,12 +73,13 @@ def write_jobs(folder: Path, jobs: Sequence[tuple[Point, Path]], resources: Slur
     place = folder / FOLDER_NAME
     place.mkdir(exist_ok=True)
     for number, (point, own) in enumerate(jobs):
-        (place / f"command_{number}.sh").write_text(command_of(point, own, folder / CODE, resources))
+        write_text_atomically(place / f"command_{number}.sh", command_of(point, own, folder / CODE, resources))
     scripts = []
     for first in range(0, len(jobs), most):
         scripts.append(place / (SCRIPT_NAME if first == 0 else f"job_{first}.sh"))
-        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), resources, first))
-    (place / HELD).touch()
+        text = script_of(place, min(most, len(jobs) - first), resources, first)
+        write_text_atomically(scripts[-1], text)
+    write_text_atomically(place / HELD, "")
     return scripts
 
 

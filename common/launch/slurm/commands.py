@@ -14,6 +14,7 @@ from common.errors import ConfigError
 from common.launch.resources import SlurmResources
 from common.launch.role import FOLDER_VARIABLE, JOB_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE
 from common.launch.slurm.batch import script_of
+from common.launch.slurm.options import check_options
 from common.run import queue
 from common.run.queue import UnansweredError, asked, said_by, standings
 
@@ -41,6 +42,7 @@ def check_request(num_points: int, resources: SlurmResources) -> None:
     Raises:
         ConfigError: it could not, or there is no SLURM.
     """
+    check_options(resources.additional_parameters)
     if 2 * resources.signal_delay_s > 60 * resources.timeout_min:
         raise ConfigError(
             f"hydra.launcher.timeout_min={resources.timeout_min} with "

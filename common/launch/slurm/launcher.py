@@ -149,7 +149,7 @@ def launch(command: Command) -> list[JobReturn]:
         return run_sweep(command, composer, partial(submit_batch, command))
     (point,) = points
     run = local.choose_run(command, point)
-    tasks = _submit(command, run, [(point, run)], snapshot_facts(run.folder))
+    tasks = _submit(command, run, [(point, run)], snapshot_facts(run.folder, run.record.engine.checkpoints))
     if _resources_of(command).detach:
         print(how_to_follow(tasks, run.folder))
         return []

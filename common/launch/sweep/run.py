@@ -7,8 +7,10 @@ a table beside them, `sweep.csv`, and a plot of the result over each swept key.
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,10 +23,13 @@ from common.errors import RunError, RunStoppedError
 from common.launch.point import Command, Composer, Point
 from common.launch.snapshot import snapshot_facts
 from common.launch.sweep.search import Outcome, Search, outcome_of
+from common.run.atomic import write_text_atomically
 from common.run.continuation import Earlier, Run, choose_folder, earlier_runs, runs_below, take_over
 from common.run.folder import name_of_point
 from common.run.identity import LENGTH
 from common.run.plots import plot_sweep
+from common.run.provenance import end_launch, start_launch
+from common.run.record import Record, Status, read_record, write_record
 
 TABLE_NAME = "sweep.csv"
 PLOT_NAME = "sweep.png"
@@ -39,10 +44,10 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
         outcomes: How each ended, by index.
     """
     points = sorted(points, key=lambda point: point.index)
-    keys = list(dict.fromkeys(key for point in points for key in _values_of(point)))
-    rows = [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
-    with (folder / TABLE_NAME).open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    keys, rows = _keys_of(points), _rows(points, outcomes)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_text_atomically(folder / TABLE_NAME, text.getvalue())
     print(f"\n{_aligned(rows)}\n\n  folder  {folder}\n  table   {TABLE_NAME}")
     results = {index: _number(outcome.result) for index, outcome in outcomes.items()}
     drawn = [point for point in points if math.isfinite(results[point.index])]
@@ -50,6 +55,11 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
         values_of_keys = {key: [_values_of(point).get(key, "") for point in drawn] for key in keys}
         plot_sweep(folder / PLOT_NAME, values_of_keys, [results[point.index] for point in drawn])
         print(f"  plot    {PLOT_NAME}")
+
+
+def table_of(points: Sequence[Point], outcomes: Mapping[int, Outcome]) -> str:
+    """Returns how each point ended, for people."""
+    return _aligned(_rows(sorted(points, key=lambda point: point.index), outcomes))
 
 
 def describe_failures(points: Sequence[Point], outcomes: Mapping[int, Outcome], task: str) -> str | None:
@@ -69,6 +79,17 @@ def describe_failures(points: Sequence[Point], outcomes: Mapping[int, Outcome], 
         lines.append(f"  {point.index}: {' '.join(point.own_overrides)}: {outcome.error}")
         lines.append(f"    {outcome.folder}/{task}.log")
     return "\n".join(lines)
+
+
+def _rows(points: Sequence[Point], outcomes: Mapping[int, Outcome]) -> list[list[str]]:
+    """Returns what the table says, its head first."""
+    keys = _keys_of(points)
+    return [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
+
+
+def _keys_of(points: Sequence[Point]) -> list[str]:
+    """Returns the keys that the sweep varies."""
+    return list(dict.fromkeys(key for point in points for key in _values_of(point)))
 
 
 def _row(point: Point, keys: Sequence[str], outcomes: Mapping[int, Outcome]) -> list[str]:
@@ -103,6 +124,7 @@ class SweepFolder:
         run: What lies behind it.
         search: Chooses the points.
         facts: What the record of each point says of the code.
+        before: What was on record of the sweep before this launch.
 
     Attributes:
         run: As given.
@@ -112,12 +134,14 @@ class SweepFolder:
         is_left: Whether points go on without this process, which therefore has nothing to say of their end.
     """
 
-    def __init__(self, run: Run, search: Search, facts: dict[str, Any]) -> None:
+    def __init__(self, run: Run, search: Search, facts: dict[str, Any], before: Record) -> None:
         self.run = run
         self.points: list[Point] = []
         self.errors: dict[int, str] = {}
         self.is_left = False
-        self._search = search
+        self._search, self._before = search, before
+        self._ends_before = self._ends() if before.status == "finished" else {}
+        self._started_s = time.monotonic()
         self.facts = facts
         self._folders: dict[int, Path] = {}
 
@@ -162,16 +186,21 @@ class SweepFolder:
         }
 
     def close(self) -> None:
-        """Writes down and prints how the sweep ended."""
+        """Writes down and prints how the sweep ended, unless it is again what an earlier launch has finished."""
         outcomes = self.outcomes()
         states = {outcome.status for outcome in outcomes.values()}
         is_whole = len(outcomes) == self._search.num_points and states <= {"finished", "pruned"}
-        self.run.update(status="finished" if is_whole else "failed" if states & {"failed", "killed"} else "stopped")
+        if not is_whole and self._before.status == "finished" and self._ends() == self._ends_before:
+            write_record(self.folder, self._before)
+            print(f"\nNothing of the finished sweep in {self.folder} was changed.\n{table_of(self.points, outcomes)}")
+            return
+        status: Status = "finished" if is_whole else "failed" if states & {"failed", "killed"} else "stopped"
+        end_launch(self.run, status, time.monotonic() - self._started_s)
         report(self.folder, self.points, outcomes)
 
-    def release(self) -> None:
-        """Gives the lock back."""
-        self.run.lock.release()
+    def _ends(self) -> dict[Path, tuple[str, int]]:
+        """Returns how each point stands on record, and after how many launches."""
+        return {run.folder: (run.record.status, len(run.record.launches)) for run in runs_below(self.folder)}
 
     def _name_of(self, point: Point) -> str:
         return name_of_point(point.index, self._search.num_named, point.own_overrides)
@@ -192,19 +221,25 @@ def opened_sweep(command: Command, examples: list[Point]) -> Iterator[SweepFolde
     Args:
         command: What is asked for.
         examples: Points that stand for all.
+
+    Raises:
+        ConfigError: something in the folder is not what its name says; nothing was changed.
     """
     run = choose_sweep(command.search, examples, Path(command.config.hydra.sweep.dir))
     print(f"Sweep of {command.search.num_points} points in {run.folder} ({run.reason}).", flush=True)
-    facts = snapshot_facts(run.folder)
-    run.update(status="running", **facts)
-    sweep = SweepFolder(run, command.search, facts)
     try:
-        yield sweep
+        facts, before = snapshot_facts(run.folder, run.record.engine.checkpoints), read_record(run.folder)
+        run.record = replace(run.record, **facts)
+        start_launch(run)
+        sweep = SweepFolder(run, command.search, facts, before)
+        try:
+            yield sweep
+        finally:
+            if not sweep.is_left:
+                with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error is the news.
+                    sweep.close()
     finally:
-        if not sweep.is_left:
-            with contextlib.suppress(OSError):  # On a full disk, or without the folder, the error itself is the news.
-                sweep.close()
-        sweep.release()
+        run.lock.release()
 
 
 def choose_sweep(search: Search, examples: list[Point], path: Path) -> Run:

@@ -3,6 +3,7 @@
 What ends it: a signal, an error in somebody's code, or a crash that lets nothing be saved.
 """
 
+import logging
 import os
 import random
 import signal
@@ -21,10 +22,13 @@ from common.dl.config import DeepLearningSubtaskConfig
 from common.dl.engine import DEEP_LEARNING
 from common.dl.random_states import seed_everything
 from common.dl.utils.lightning import instantiate_trainer
-from common.errors import RunError, RunStoppedError
+from common.errors import ConfigError, RunError, RunStoppedError
 from common.run.checkpoint import BEST, LAST, PREVIOUS, last_checkpoint, read_checkpoint
+from common.run.mending import mend_checkpoints
 from common.run.metrics import FILE_NAME
 from common.run.stop import stop_on_signals
+
+log = logging.getLogger(__name__)
 
 
 class Crash(BaseException):
@@ -78,6 +82,8 @@ def fit(make_datamodule: Any, make_classifier: Any, tmp_path: Path) -> Callable[
         module = make_classifier()
         subtask = DeepLearningSubtaskConfig(output_dir=str(folder), data_dir=str(folder), **(config or {}))
         module.on_bad_loss = subtask.on_bad_loss
+        for line in mend_checkpoints(folder / DEEP_LEARNING.checkpoints):
+            log.warning(line)
         start = last_checkpoint(folder / DEEP_LEARNING.checkpoints)
         keys = {"max_epochs": 3, "log_every_n_steps": 1, "accelerator": "cpu", "enable_progress_bar": False, **settings}
         trainer = instantiate_trainer(
@@ -334,7 +340,7 @@ def test_without_a_good_checkpoint_nothing_is_touched(fit: Callable[..., Any], t
     for name in (LAST, PREVIOUS, BEST):
         damage_randomly(folder / DEEP_LEARNING.checkpoints / name, random.Random(1))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match="No checkpoint of this run is good, and nothing was changed"):
+    with pytest.raises(ConfigError, match="No checkpoint of this run is good, and nothing was changed"):
         fit("run", max_epochs=3)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

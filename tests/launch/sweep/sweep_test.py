@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from common.launch.composing import CachingConfigLoader
+from common.run.atomic import remove
 from common.run.metrics import read_metrics
 from common.run.record import Status, read_record, write_record
 from tests import processes
@@ -101,6 +102,50 @@ def test_point_that_was_run_again_and_stopped_is_not_lost(run, outputs, monkeypa
     assert [path.name for path in points_of(sweep)] == ["0_number=1", "0_number=1_1", "1_number=0"]
     assert "continuing the stopped run 0_number=1_1" in outcome.err
     assert [row["folder"] for row in table_of(sweep)] == ["0_number=1_1", "1_number=0"]
+
+
+@pytest.mark.parametrize("name", ["sweep.csv", "optuna.log", ".code", ".slurm"])
+def test_a_sweep_writes_through_no_link(run, outputs, tmp_path: Path, name: str) -> None:
+    assert run("number=1,0").status == 1
+    (sweep,) = outputs()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(sweep / ".code", elsewhere) if name[0] == "." else elsewhere.write_text("mine")
+    remove(sweep / name)
+    (sweep / name).symlink_to(elsewhere)
+    before = {path: path.lstat().st_mtime_ns for path in [elsewhere, *elsewhere.rglob("*")]}
+    outcome = run("number=1,0")
+    assert (outcome.status, "Error: " + str(sweep / name) + " is a symbolic link" in outcome.err) == (2, True)
+    assert {path: path.lstat().st_mtime_ns for path in [elsewhere, *elsewhere.rglob("*")]} == before
+    (sweep / name).unlink()
+    assert run("number=1,0").status == 1
+    assert outputs() == [sweep]
+
+
+def test_what_a_points_process_prints_goes_through_no_link(run, outputs, tmp_path: Path) -> None:
+    """It is refused before the process begins, and the other points go on."""
+    assert run("number=1,0").status == 1
+    point = points_of(*outputs())[1]
+    (tmp_path / "elsewhere").write_text("mine")
+    (point / "console.log").symlink_to(tmp_path / "elsewhere")
+    outcome = run("number=1,0", SKIP, "hydra.launcher.max_parallel=2")
+    assert outcome.status == 1
+    assert f"{point / 'console.log'} is a symbolic link, where a file belongs" in outcome.err
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_a_table_replaces_a_link_that_was_made_meanwhile(run, outputs, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+
+    def run_subtask(config: Any, number: float, free: Any) -> float:
+        link = outputs()[0] / "sweep.csv"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / "elsewhere")
+        return number
+
+    monkeypatch.setattr("tests.launch.tiny.TinyRunner.run_subtask", staticmethod(run_subtask))
+    assert run("number=3,4").status == 0
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert [row["result"] for row in table_of(outputs()[0])] == ["3", "4"]
 
 
 def test_table_names_each_point_with_its_values_status_result_and_folder(run, outputs) -> None:
