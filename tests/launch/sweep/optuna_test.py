@@ -45,12 +45,11 @@ def test_trials_are_points_with_what_optuna_draws(run, outputs, seen: list[float
     assert outcome.out.count("[6/6]") == 1
 
 
-@pytest.mark.parametrize(("sampler", "number"), [("random", 4), ("tpe", 12)])
 def test_killed_search_goes_on_with_the_same_values(
-    run, outputs, seen: list[float], sampler: str, number: int, monkeypatch: pytest.MonkeyPatch
+    run, outputs, seen: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More trials than TPE needs to begin to learn, two at a time; the kill comes in the middle of the last pair."""
-    arguments = trials(number, sampler, "hydra.sweeper.n_jobs=2")
+    """More trials than TPE draws at random, two at a time; the kill comes in the middle of the last pair."""
+    arguments = trials(12, "tpe", "hydra.sweeper.n_jobs=2")
     assert run(*arguments).status == 0
     (whole,) = outputs()
     expected = list(seen)
@@ -76,7 +75,7 @@ def test_killed_search_goes_on_with_the_same_values(
     assert seen == expected
     assert numbers_of(cut) == expected
     assert values_of(cut) == values_of(whole)
-    assert len((cut / "sweep.csv").read_text().splitlines()) == number + 1
+    assert len((cut / "sweep.csv").read_text().splitlines()) == 13
 
 
 def test_samplers_and_seeds_give_other_values(run, outputs, seen: list[float]) -> None:
@@ -171,7 +170,27 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_journal_is_set_aside_and_the_study_built_anew(run, outputs, seen: list[float], damage: str) -> None:
+def test_damaged_journal_is_set_aside_and_a_new_one_begun(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import optuna
+
+    journal = tmp_path / STORAGE_NAME
+    open_study(journal, "minimize").add_trial(optuna.trial.create_trial(value=1.0))
+    assert values_of(tmp_path) == [1.0]
+    journal.write_bytes(DAMAGES[damage](journal.read_bytes()))
+    study = open_study(journal, "minimize")
+    assert study.trials == []
+    assert f"{journal} is damaged, and lies in optuna.log.damaged now." in caplog.text
+    assert (tmp_path / f"{STORAGE_NAME}.damaged").is_file()
+    study.add_trial(optuna.trial.create_trial(value=2.0))
+    assert values_of(tmp_path) == [2.0]
+
+
+@pytest.mark.parametrize("damage", ["half a line in the middle", "NUL bytes instead of it"])
+def test_study_whose_journal_is_damaged_is_built_anew_from_its_trials(
+    run, outputs, seen: list[float], damage: str
+) -> None:
     assert run(*trials(3, "tpe")).status == 0
     (sweep,) = outputs()
     numbers, values = numbers_of(sweep), values_of(sweep)
