@@ -16,6 +16,8 @@ import torch
 from projects.classify_mnist.litmodule import MNISTClassificationLitModule
 from tests.processes import WarmProcess
 
+pytestmark = pytest.mark.slow
+
 SHORT = (
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
@@ -181,7 +183,6 @@ def chaos_module() -> ModuleType:
     return module
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "num_ranks"), [("mlp", 1), ("fnn", 2)])
 def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chaos = chaos_module()
@@ -197,7 +198,6 @@ def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(outcome.kills) == 3
 
 
-@pytest.mark.slow
 def test_identical_commands_at_the_same_moment_share_nothing(tmp_path: Path) -> None:
     chaos = chaos_module()
     settings = (

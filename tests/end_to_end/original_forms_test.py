@@ -170,6 +170,7 @@ def test_the_original_task_file_and_registrations_train(tmp_path: Path) -> None:
     assert json.loads((second / "provenance.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_lightning_module_that_takes_its_config_alone_is_refused_in_a_sentence(tmp_path: Path) -> None:
     """In a fresh interpreter, which has imported no project of ours."""
     project = write_project(tmp_path, init=OWN_INIT)
@@ -185,6 +186,7 @@ def test_a_lightning_module_that_takes_its_config_alone_is_refused_in_a_sentence
     )
 
 
+@pytest.mark.slow
 def test_an_override_of_what_has_no_default_is_answered_with_the_line_to_write(tmp_path: Path) -> None:
     project = write_project(tmp_path)
     task = project / "task" / "other.yaml"

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def reference(shipped: Any) -> Any:
@@ -179,7 +181,6 @@ def test_sweep_trains_every_point_as_if_it_were_alone(reference: Any, command: C
     assert losses[0] != losses[1]
 
 
-@pytest.mark.slow
 def test_compiled_network_trains_with_the_losses_of_the_eager_one(ends_well: Callable[..., Any]) -> None:
     # Without dropout: torch's compiler draws other random numbers from the same state than eager torch does.
     limits = [f"trainer.limit_{stage}_batches={count}" for stage, count in (("train", 8), ("val", 1), ("test", 1))]
@@ -191,7 +192,6 @@ def test_compiled_network_trains_with_the_losses_of_the_eager_one(ends_well: Cal
     assert compiled.parameters.keys() == eager.parameters.keys()
 
 
-@pytest.mark.slow
 def test_compiled_run_still_checks_shapes_in_its_first_step(command: Callable[..., Any]) -> None:
     run = command("fnn", "config.compile=true", "litmodule.nnmodule.config.input_size=783")
     assert run.status == 1

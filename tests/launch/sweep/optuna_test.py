@@ -33,6 +33,7 @@ def states_of(sweep: Path) -> list[str]:
     return [trial.state.name for trial in open_study(sweep / STORAGE_NAME, "minimize").trials]
 
 
+@pytest.mark.slow
 def test_trials_are_points_with_what_optuna_draws(run, outputs, seen: list[float]) -> None:
     outcome = run(*trials(6))
     assert outcome.status == 0, outcome.err
@@ -45,6 +46,7 @@ def test_trials_are_points_with_what_optuna_draws(run, outputs, seen: list[float
     assert outcome.out.count("[6/6]") == 1
 
 
+@pytest.mark.slow
 def test_killed_search_goes_on_with_the_same_values(
     run, outputs, seen: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +80,7 @@ def test_killed_search_goes_on_with_the_same_values(
     assert len((cut / "sweep.csv").read_text().splitlines()) == 13
 
 
+@pytest.mark.slow
 def test_samplers_and_seeds_give_other_values(run, outputs, seen: list[float]) -> None:
     for arguments in (trials(3), trials(3, "random", "hydra.sweeper.seed=1"), trials(3)):
         assert run(*arguments).status == 0
@@ -86,6 +89,7 @@ def test_samplers_and_seeds_give_other_values(run, outputs, seen: list[float]) -
     assert len(outputs()) == 3
 
 
+@pytest.mark.slow
 def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen: list[float]) -> None:
     assert run(*trials(9)).status == 0
     first = list(seen)
@@ -97,6 +101,7 @@ def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen:
     assert read_record(sweep).status == "finished"
 
 
+@pytest.mark.slow
 def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, seen: list[float], monkeypatch) -> None:
     run_subtask = TinyRunner.run_subtask
 
@@ -120,6 +125,7 @@ def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, se
     assert len(outputs()) == 1
 
 
+@pytest.mark.slow
 def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list[float], monkeypatch) -> None:
     import optuna
 
@@ -142,6 +148,7 @@ def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list
     assert (sweep / "sweep.csv").read_text().count("pruned") == 1
 
 
+@pytest.mark.slow
 def test_trial_that_finished_unseen_is_taken_from_its_folder(run, outputs, seen: list[float]) -> None:
     """The kill came between the end of the run and Optuna's hearing of it."""
     assert run(*trials(2)).status == 0
@@ -187,6 +194,7 @@ def test_damaged_journal_is_set_aside_and_a_new_one_begun(
     assert values_of(tmp_path) == [2.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["half a line in the middle", "NUL bytes instead of it"])
 def test_study_whose_journal_is_damaged_is_built_anew_from_its_trials(
     run, outputs, seen: list[float], damage: str
@@ -206,6 +214,7 @@ def test_study_whose_journal_is_damaged_is_built_anew_from_its_trials(
     assert (sweep / f"{STORAGE_NAME}.damaged").is_file()
 
 
+@pytest.mark.slow
 def test_journal_that_is_a_folder_is_told_in_a_sentence(run, outputs) -> None:
     assert run(*trials(2)).status == 0
     (sweep,) = outputs()
@@ -249,6 +258,7 @@ TASK = """
 """
 
 
+@pytest.mark.slow
 def test_task_file_says_what_is_searched_and_the_command_line_wins(cli, make_project, outputs, seen) -> None:
     project = make_project(tiny=TASK)
     outcome = cli("task=tiny", "free.way=up", project=project, runner=TinyRunner)
