@@ -26,10 +26,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf.basecontainer import BaseContainer
 
 from common.runner import BaseTaskRunner
+from common.utils.misc import available_cpus
 from projects.classify_mnist.train import TaskRunner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MNIST_PROJECT = REPOSITORY / "projects" / "classify_mnist"
+
+SECONDS_OF_A_SLOW_TEST = 3
+"""What is reckoned with where the marker does not say how many."""
 
 torch.set_num_threads(1)  # Each worker of the suite has one CPU; a run in it sets its own number.
 
@@ -58,10 +62,19 @@ class Cli(Protocol):
         """Runs `train.py` of a project with the given arguments."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are CPUs: some tests wait, for SLURM's clock above all, and need none meanwhile."""
+    return available_cpus() + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts files first that take long: a worker that begins one at the end would work alone."""
-    num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (item.path.parent.name != "slurm", -num_slow[item.path], item.path))
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("slow"):
+            seconds[item.path] += marker.kwargs.get("seconds", SECONDS_OF_A_SLOW_TEST)
+    items.sort(key=lambda item: (item.path.parent.name != "slurm", -seconds[item.path], item.path))
 
 
 def pytest_collection_finish() -> None:

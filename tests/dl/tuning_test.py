@@ -1,7 +1,7 @@
 """Batch size and workers: what is chosen, and that choosing leaves no trace in the run."""
 
+import os
 import random
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from common.dl.random_states import seed_everything, untouched_random_states
 from common.dl.tuning import choose_batch_size, num_workers_to_keep_up, samples_per_second
 from common.dl.utils import lightning
 from common.dl.utils.lightning import set_batch_size_and_num_workers
+from tests.processes import start
 
 CPU = torch.device("cpu")
 
@@ -274,8 +275,9 @@ RANK = """
 
 @pytest.mark.slow
 def test_ranks_agree_on_the_smallest_batch_and_the_most_workers(tmp_path: Path) -> None:
-    script = textwrap.dedent(RANK)
-    command = [sys.executable, "-c", script]
-    ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    script = tmp_path / "rank.py"
+    script.write_text(textwrap.dedent(RANK))
+    ranks = [start([sys.executable, str(script), str(rank), str(tmp_path)], dict(os.environ)) for rank in range(2)]
+    printed = [rank.communicate(timeout=120)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], printed
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["6 3", "6 3"]

@@ -16,11 +16,14 @@ import torch
 from projects.classify_mnist.litmodule import MNISTClassificationLitModule
 from tests.processes import WarmProcess
 
+pytestmark = pytest.mark.slow
+
 SHORT = (
     "trainer.max_epochs=2",
     "trainer.log_every_n_steps=1",
     "datamodule.config.fixed_per_device_batch_size=128",
     "litmodule.nnmodule.config.layer_sizes=[784,16,10]",
+    "logger=none",  # The matrix and the terminal's test continue with W&B.
 )
 STEPS_PER_EPOCH = 11
 
@@ -183,7 +186,6 @@ def chaos_module() -> ModuleType:
     return module
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "num_ranks"), [("mlp", 1), ("fnn", 2)])
 def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chaos = chaos_module()
@@ -199,7 +201,6 @@ def test_chaos(name: str, num_ranks: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(outcome.kills) == 3
 
 
-@pytest.mark.slow
 def test_identical_commands_at_the_same_moment_share_nothing(tmp_path: Path) -> None:
     chaos = chaos_module()
     settings = (

@@ -22,6 +22,7 @@ SHORT = (
     "config.num_test_episodes=30",
     "population.config.size=11",
     "population.config.observations=standardized",
+    "logger=none",  # The matrix continues with W&B.
 )
 
 

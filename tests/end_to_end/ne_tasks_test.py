@@ -5,6 +5,7 @@ Tasks are found on the disk, so that a new one is tested by being there.
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from common.ne.load import load_run
 from common.ne.random_numbers import episode_seeds
 from common.run.metrics import read_metrics
 from tests.end_to_end.conftest import REPOSITORY
+from tests.processes import start
 
 PROJECT = "ne_control_score"
 TASKS = sorted(path.stem for path in (REPOSITORY / "projects" / PROJECT / "task").glob("*.yaml"))
@@ -138,9 +140,10 @@ def test_play_replays_and_records(
     assert outcome.out.startswith("episode 0: total reward ")
     assert "over 2 episodes" in outcome.out
     assert gif.stat().st_size > 1000
-    nothing = cli_in_subprocess(str(tmp_path), script=script, env=environment)
-    assert nothing.status == 2
-    assert "has no champion.pt" in nothing.err
+    nothing = start([sys.executable, str(script), str(tmp_path)], environment)
+    printed, _ = nothing.communicate()
+    assert nothing.returncode == 2
+    assert "has no champion.pt" in printed
 
 
 def test_a_champion_whose_file_names_something_foreign_is_refused(tmp_path: Path) -> None:

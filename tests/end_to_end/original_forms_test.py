@@ -10,6 +10,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from common.run.metrics import read_metrics
+from tests.processes import start
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -123,14 +124,23 @@ OWN_INIT = """def __init__(self, config: MyLitModuleConfig):
 """
 
 
-def run(folder: Path, *overrides: str, init: str = "pass") -> subprocess.CompletedProcess[str]:
+def write_project(folder: Path, *, init: str = "pass") -> Path:
     project = folder / "my_project"
-    (project / "task").mkdir(parents=True, exist_ok=True)
+    (project / "task").mkdir(parents=True)
     (project / "train.py").write_text(TRAIN.format(init=init))
     (project / "task" / "my_task.yaml").write_text(TASK)
-    words = [sys.executable, str(project / "train.py"), "task=my_task", *overrides]
-    environment = {**os.environ, "AI_RESEARCH_PATH": str(folder), "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    return project
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    return {**os.environ, "AI_RESEARCH_PATH": str(folder), "PYTHONPATH": str(REPOSITORY)}
+
+
+def run(project: Path, task: str, *overrides: str) -> tuple[int, str]:
+    """Returns the command's status and what it printed."""
+    process = start([sys.executable, str(project / "train.py"), task, *overrides], environment_of(project.parent))
+    printed, _ = process.communicate()
+    return process.returncode, printed
 
 
 def config_of(folder: Path) -> DictConfig:
@@ -141,25 +151,31 @@ def config_of(folder: Path) -> DictConfig:
 
 @pytest.mark.slow
 def test_the_original_task_file_and_registrations_train(tmp_path: Path) -> None:
-    first = run(tmp_path, "config.seed=7", "logger=none", "config.data_dir=${project}/${task}")
-    assert first.returncode == 0, first.stderr
+    project = write_project(tmp_path)
+    words = ("config.seed=7", "logger=none", "config.data_dir=${project}/${task}")
+    status, printed = run(project, "task=my_task", *words)
+    assert status == 0, printed
     (folder,) = (tmp_path / "data" / "my_project" / "my_task").iterdir()
     losses = [row["val/loss"] for row in read_metrics(folder) if "val/loss" in row]
     assert losses[1] < losses[0]
     assert OmegaConf.select(config_of(folder), "datamodule.config.seed") == 7
     assert config_of(folder).config.data_dir == str(Path.cwd() / "my_project" / "my_task")
 
-    checkpoint = folder / "lightning" / "best.ckpt"
+    checkpoint = folder / "lightning" / "best.ckpt"  # Its sets are filled for `fit` alone; W&B is on, as by default.
     words = ("config.evaluate_only=true", f"config.ckpt_path={checkpoint}", "config.seed=7")
-    evaluated = run(tmp_path, *words)  # Its sets are filled for `fit` alone; W&B is on, as by default.
-    assert evaluated.returncode == 0, evaluated.stderr
+    status, printed = run(project, "task=my_task", *words)
+    assert status == 0, printed
     (second,) = set((tmp_path / "data" / "my_project" / "my_task").iterdir()) - {folder}
     assert read_metrics(second)[-1]["val/loss"] == min(losses)
     assert json.loads((second / "provenance.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_lightning_module_that_takes_its_config_alone_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    refused = run(tmp_path, init=OWN_INIT)
+    """In a fresh interpreter, which has imported no project of ours."""
+    project = write_project(tmp_path, init=OWN_INIT)
+    words = [sys.executable, str(project / "train.py"), "task=my_task"]
+    refused = subprocess.run(words, env=environment_of(tmp_path), capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert refused.stdout == ""
     assert refused.stderr == (
@@ -170,12 +186,11 @@ def test_a_lightning_module_that_takes_its_config_alone_is_refused_in_a_sentence
     )
 
 
+@pytest.mark.slow
 def test_an_override_of_what_has_no_default_is_answered_with_the_line_to_write(tmp_path: Path) -> None:
-    run(tmp_path, "config.preflight_only=true")
-    task = tmp_path / "my_project" / "task" / "other.yaml"
+    project = write_project(tmp_path)
+    task = project / "task" / "other.yaml"
     task.write_text(TASK.replace("- /datamodule", "- override /datamodule").replace("  - /litmodule: my_project\n", ""))
-    words = [sys.executable, str(tmp_path / "my_project" / "train.py"), "task=other"]
-    environment = {**os.environ, "AI_RESEARCH_PATH": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
-    refused = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "write `- /datamodule: <name>`" in refused.stderr
+    status, printed = run(project, "task=other")
+    assert status == 2
+    assert "write `- /datamodule: <name>`" in printed

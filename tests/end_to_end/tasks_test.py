@@ -18,6 +18,8 @@ from PIL import Image
 import common.run
 from tests.end_to_end.conftest import DIGITS
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECTS = ("classify_mnist", "oscillator_pred")
 """Deep-learning projects; those of other engines have end-to-end tests of their own."""

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
+NO_WANDB = "logger=none"
+"""For tests of what W&B has no part in; `reference` and others train with it, as shipped."""
+
 
 @pytest.fixture
 def reference(shipped: Any) -> Any:
@@ -50,7 +55,7 @@ def test_fnn_trains_three_epochs_of_the_automatic_batch_size(reference: Any) -> 
 
 
 def test_without_wandb_there_is_no_wandb_folder(ends_well: Callable[..., Any]) -> None:
-    run = ends_well("logger=none", "trainer.max_epochs=1")
+    run = ends_well(NO_WANDB, "trainer.max_epochs=1")
     assert not (run.folder / "wandb").exists()
     assert "W&B" not in run.output
 
@@ -64,7 +69,7 @@ def test_a_pipe_gets_one_line_for_each_epoch_and_no_control_characters(reference
 
 
 def test_switched_off_the_progress_is_not_shown(ends_well: Callable[..., Any]) -> None:
-    run = ends_well("trainer.enable_progress_bar=false", "trainer.max_epochs=1")
+    run = ends_well("trainer.enable_progress_bar=false", "trainer.max_epochs=1", NO_WANDB)
     assert "Epoch" not in run.output
 
 
@@ -87,7 +92,7 @@ def test_same_seed_gives_the_same_bits(reference: Any, ends_well: Callable[..., 
 
 
 def test_another_seed_gives_other_numbers(reference: Any, ends_well: Callable[..., Any]) -> None:
-    other = ends_well("config.seed=1", "trainer.max_epochs=1")
+    other = ends_well("config.seed=1", "trainer.max_epochs=1", NO_WANDB)
     assert not set(other.series("train/loss")) & set(reference.series("train/loss"))
     assert not set(other.series("val/loss")) & set(reference.series("val/loss"))
 
@@ -108,7 +113,7 @@ def test_ckpt_path_goes_on_where_the_checkpoint_was_written(
 ) -> None:
     last = reference.folder / "lightning" / "last.ckpt"
     monkeypatch.chdir(last.parent)  # A relative path starts where the command was typed.
-    longer = ends_well("config.ckpt_path=last.ckpt", "trainer.max_epochs=4")
+    longer = ends_well("config.ckpt_path=last.ckpt", "trainer.max_epochs=4", NO_WANDB)
     assert longer.config.config.ckpt_path == str(last)
     assert steps_taken(longer) == 4 * 102
     assert min(row["step"] for row in longer.metrics) >= 306
@@ -125,7 +130,11 @@ def test_fast_dev_run_trains_validates_and_tests_one_batch(ends_well: Callable[.
 
 def test_overfit_batches_uses_the_same_batches_in_every_epoch(ends_well: Callable[..., Any]) -> None:
     frozen = ends_well(
-        "trainer.overfit_batches=2", "trainer.max_epochs=3", "trainer.log_every_n_steps=1", "litmodule.optimizer.lr=0"
+        "trainer.overfit_batches=2",
+        "trainer.max_epochs=3",
+        "trainer.log_every_n_steps=1",
+        "litmodule.optimizer.lr=0",
+        NO_WANDB,
     )
     losses = frozen.series("train/loss")
     assert len(losses) == 6
@@ -134,7 +143,7 @@ def test_overfit_batches_uses_the_same_batches_in_every_epoch(ends_well: Callabl
 
 
 def test_overfit_batches_lets_the_loss_fall_to_almost_nothing(ends_well: Callable[..., Any]) -> None:
-    run = ends_well("trainer.overfit_batches=2", "trainer.max_epochs=60", "trainer.log_every_n_steps=1")
+    run = ends_well("trainer.overfit_batches=2", "trainer.max_epochs=60", "trainer.log_every_n_steps=1", NO_WANDB)
     losses = run.series("train/loss")
     assert len(losses) == 120
     assert max(losses[-2:]) < 0.05 < 1 < min(losses[:2])
@@ -146,6 +155,7 @@ def test_early_stopping_stops(ends_well: Callable[..., Any]) -> None:
         "callbacks.early_stopping.patience=1",
         "callbacks.early_stopping.min_delta=100",  # No epoch is ever that much better than the one before.
         "trainer.max_epochs=9",
+        NO_WANDB,
     )
     assert steps_taken(run) == 2 * 102
 
@@ -159,6 +169,7 @@ def test_optimiser_and_scheduler_are_chosen_on_the_command_line(ends_well: Calla
         "litmodule.scheduler.start_factor=0.5",
         "litmodule.scheduler.total_iters=204",
         "trainer.max_epochs=1",
+        NO_WANDB,
     )
     checkpoint = torch.load(run.folder / "lightning" / "last.ckpt", weights_only=True)
     (group,) = checkpoint["optimizer_states"][0]["param_groups"]
@@ -168,7 +179,7 @@ def test_optimiser_and_scheduler_are_chosen_on_the_command_line(ends_well: Calla
 
 
 def test_sweep_trains_every_point_as_if_it_were_alone(reference: Any, command: Callable[..., Any]) -> None:
-    sweep = command("fnn", "config.seed=1,0", "trainer.max_epochs=1", "trainer.log_every_n_steps=50")
+    sweep = command("fnn", "config.seed=1,0", "trainer.max_epochs=1", "trainer.log_every_n_steps=50", NO_WANDB)
     assert sweep.status == 0, sweep.output
     from common.run.metrics import read_metrics
 
@@ -179,11 +190,16 @@ def test_sweep_trains_every_point_as_if_it_were_alone(reference: Any, command: C
     assert losses[0] != losses[1]
 
 
-@pytest.mark.slow
 def test_compiled_network_trains_with_the_losses_of_the_eager_one(ends_well: Callable[..., Any]) -> None:
     # Without dropout: torch's compiler draws other random numbers from the same state than eager torch does.
     limits = [f"trainer.limit_{stage}_batches={count}" for stage, count in (("train", 8), ("val", 1), ("test", 1))]
-    short = ("trainer.max_epochs=1", "trainer.log_every_n_steps=1", "litmodule.nnmodule.config.num_layers=2", *limits)
+    short = (
+        "trainer.max_epochs=1",
+        "trainer.log_every_n_steps=1",
+        "litmodule.nnmodule.config.num_layers=2",
+        *limits,
+        NO_WANDB,
+    )
     eager, compiled = ends_well(*short), ends_well(*short, "config.compile=true")
     assert len(eager.series("train/loss")) == 8
     assert compiled.series("train/loss") == pytest.approx(eager.series("train/loss"), rel=1e-4)
@@ -191,9 +207,8 @@ def test_compiled_network_trains_with_the_losses_of_the_eager_one(ends_well: Cal
     assert compiled.parameters.keys() == eager.parameters.keys()
 
 
-@pytest.mark.slow
 def test_compiled_run_still_checks_shapes_in_its_first_step(command: Callable[..., Any]) -> None:
-    run = command("fnn", "config.compile=true", "litmodule.nnmodule.config.input_size=783")
+    run = command("fnn", "config.compile=true", "litmodule.nnmodule.config.input_size=783", NO_WANDB)
     assert run.status == 1
     assert "783" in run.output
 

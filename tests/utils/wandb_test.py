@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from common.errors import ConfigError
 from common.run.wandb import sync_command
 from common.utils.wandb import KEY_FILE_NAME, login_wandb
+from tests.conftest import MNIST_PROJECT
+from tests.processes import start
 
 FILE_KEY, OWN_KEY = "f" * 40, "e" * 40
 
@@ -119,20 +122,23 @@ def test_the_sync_command_names_the_runs_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_key_is_in_no_file_of_a_run(key_file: Path, root: Path, cli_in_subprocess, run_folder) -> None:
-    outcome = cli_in_subprocess(
+def test_the_key_is_in_no_file_of_a_run(key_file: Path, run_folder) -> None:
+    words = [
+        sys.executable,
+        str(MNIST_PROJECT / "train.py"),
         "task=fnn",
         "datamodule.config.source=digits",
         "trainer.max_epochs=1",
         "trainer.limit_train_batches=2",
         "trainer.limit_val_batches=1",
         "trainer.limit_test_batches=1",
-        env={**os.environ, "WANDB_MODE": "offline"},
-    )
-    assert outcome.status == 0, outcome.err
+    ]
+    process = start(words, {**os.environ, "WANDB_MODE": "offline"})
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
     folder = run_folder()
     assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert json.loads((folder / "provenance.json").read_text())["status"] == "finished"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert [path for path in files if FILE_KEY.encode() in path.read_bytes()] == []
-    assert FILE_KEY not in outcome.out + outcome.err
+    assert FILE_KEY not in printed

@@ -33,6 +33,7 @@ def states_of(sweep: Path) -> list[str]:
     return [trial.state.name for trial in open_study(sweep / STORAGE_NAME, "minimize").trials]
 
 
+@pytest.mark.slow
 def test_trials_are_points_with_what_optuna_draws(run, outputs, seen: list[float]) -> None:
     outcome = run(*trials(6))
     assert outcome.status == 0, outcome.err
@@ -45,12 +46,12 @@ def test_trials_are_points_with_what_optuna_draws(run, outputs, seen: list[float
     assert outcome.out.count("[6/6]") == 1
 
 
-@pytest.mark.parametrize(("sampler", "number"), [("random", 4), ("tpe", 12)])
+@pytest.mark.slow
 def test_killed_search_goes_on_with_the_same_values(
-    run, outputs, seen: list[float], sampler: str, number: int, monkeypatch: pytest.MonkeyPatch
+    run, outputs, seen: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More trials than TPE needs to begin to learn, two at a time; the kill comes in the middle of the last pair."""
-    arguments = trials(number, sampler, "hydra.sweeper.n_jobs=2")
+    """More trials than TPE draws at random, two at a time; the kill comes in the middle of the last pair."""
+    arguments = trials(12, "tpe", "hydra.sweeper.n_jobs=2")
     assert run(*arguments).status == 0
     (whole,) = outputs()
     expected = list(seen)
@@ -76,9 +77,10 @@ def test_killed_search_goes_on_with_the_same_values(
     assert seen == expected
     assert numbers_of(cut) == expected
     assert values_of(cut) == values_of(whole)
-    assert len((cut / "sweep.csv").read_text().splitlines()) == number + 1
+    assert len((cut / "sweep.csv").read_text().splitlines()) == 13
 
 
+@pytest.mark.slow
 def test_samplers_and_seeds_give_other_values(run, outputs, seen: list[float]) -> None:
     for arguments in (trials(3), trials(3, "random", "hydra.sweeper.seed=1"), trials(3)):
         assert run(*arguments).status == 0
@@ -87,6 +89,7 @@ def test_samplers_and_seeds_give_other_values(run, outputs, seen: list[float]) -
     assert len(outputs()) == 3
 
 
+@pytest.mark.slow
 def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen: list[float]) -> None:
     assert run(*trials(9)).status == 0
     first = list(seen)
@@ -98,6 +101,7 @@ def test_larger_number_of_trials_continues_a_finished_search(run, outputs, seen:
     assert read_record(sweep).status == "finished"
 
 
+@pytest.mark.slow
 def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, seen: list[float], monkeypatch) -> None:
     run_subtask = TinyRunner.run_subtask
 
@@ -121,6 +125,7 @@ def test_failed_trial_is_tried_again_and_finished_ones_are_kept(run, outputs, se
     assert len(outputs()) == 1
 
 
+@pytest.mark.slow
 def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list[float], monkeypatch) -> None:
     import optuna
 
@@ -143,6 +148,7 @@ def test_pruned_trial_is_no_failure_and_not_tried_again(run, outputs, seen: list
     assert (sweep / "sweep.csv").read_text().count("pruned") == 1
 
 
+@pytest.mark.slow
 def test_trial_that_finished_unseen_is_taken_from_its_folder(run, outputs, seen: list[float]) -> None:
     """The kill came between the end of the run and Optuna's hearing of it."""
     assert run(*trials(2)).status == 0
@@ -171,7 +177,28 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_journal_is_set_aside_and_the_study_built_anew(run, outputs, seen: list[float], damage: str) -> None:
+def test_damaged_journal_is_set_aside_and_a_new_one_begun(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import optuna
+
+    journal = tmp_path / STORAGE_NAME
+    open_study(journal, "minimize").add_trial(optuna.trial.create_trial(value=1.0))
+    assert values_of(tmp_path) == [1.0]
+    journal.write_bytes(DAMAGES[damage](journal.read_bytes()))
+    study = open_study(journal, "minimize")
+    assert study.trials == []
+    assert f"{journal} is damaged, and lies in optuna.log.damaged now." in caplog.text
+    assert (tmp_path / f"{STORAGE_NAME}.damaged").is_file()
+    study.add_trial(optuna.trial.create_trial(value=2.0))
+    assert values_of(tmp_path) == [2.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["half a line in the middle", "NUL bytes instead of it"])
+def test_study_whose_journal_is_damaged_is_built_anew_from_its_trials(
+    run, outputs, seen: list[float], damage: str
+) -> None:
     assert run(*trials(3, "tpe")).status == 0
     (sweep,) = outputs()
     numbers, values = numbers_of(sweep), values_of(sweep)
@@ -187,6 +214,7 @@ def test_damaged_journal_is_set_aside_and_the_study_built_anew(run, outputs, see
     assert (sweep / f"{STORAGE_NAME}.damaged").is_file()
 
 
+@pytest.mark.slow
 def test_journal_that_is_a_folder_is_told_in_a_sentence(run, outputs) -> None:
     assert run(*trials(2)).status == 0
     (sweep,) = outputs()
@@ -230,6 +258,7 @@ TASK = """
 """
 
 
+@pytest.mark.slow
 def test_task_file_says_what_is_searched_and_the_command_line_wins(cli, make_project, outputs, seen) -> None:
     project = make_project(tiny=TASK)
     outcome = cli("task=tiny", "free.way=up", project=project, runner=TinyRunner)
