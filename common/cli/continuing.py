@@ -4,7 +4,8 @@ import shlex
 
 from common.cli.runs import Run
 from common.run.checkpoint import last_checkpoint
-from common.run.identity import changed_files, code_fingerprints
+from common.run.code import code_fingerprints
+from common.run.identity import changed_files
 from common.run.record import Record
 from common.utils.misc import repository_path
 

@@ -18,12 +18,15 @@ from common.cli.environment import differences_from, locked_versions
 from common.cli.find import find_run
 from common.cli.options import run_argument
 from common.cli.output import json_option, print_json
-from common.cli.restore import budget_spent, chosen_settings, replaying_command, restore_code
+from common.cli.restore import budget_spent, chosen_settings, replaying_command
 from common.cli.runs import Run, read_run
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import last_checkpoint, read_newest_checkpoint
+from common.run.code import code_fingerprints
+from common.run.identity import changed_files
 from common.run.metrics import read_metrics
-from common.utils.misc import available_cpus
+from common.run.restored import restore_code
+from common.utils.misc import available_cpus, repository_path
 
 LOCK = "requirements.txt"
 
@@ -102,7 +105,8 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
         keep: Whether the folder will be kept.
     """
     code, outputs = scratch / "code", scratch / "outputs"
-    restore_code(run.record.git, code)
+    restore_code(run.record.git, repository_path(), code)
+    check_restored(run, code)
     differences = environment_differences(run, code)
     for line in differences:
         click.secho(f"The environment differs: {line}", fg="yellow", err=True)
@@ -119,6 +123,28 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
         parameters = first_difference_of_parameters(before, after)
     folder = str(scratch) if keep else None
     return Reproduction(str(run.folder), shlex.join(words), differences, metrics, parameters, is_finished, folder)
+
+
+def check_restored(run: Run, code: Path) -> None:
+    """Checks that the restored code is what the run ran on, and says what else of it is not on record.
+
+    Raises:
+        ConfigError: a file differs from the fingerprint on record.
+    """
+    git, project = run.record.git, code / "projects" / run.project
+    restored = code_fingerprints([code / "common", project], code)
+    different = changed_files(restored, run.record.code)
+    problems = git.problems if git is not None else []
+    if different:
+        first = different[0]
+        state = (
+            "is missing" if first not in restored else "was not there" if first not in run.record.code else "differs"
+        )
+        reasons = [problem for problem in problems if first in problem] or problems
+        why = f" What could not be recorded at the launch: {'; '.join(reasons)}." if reasons else ""
+        raise ConfigError(f"The restored code is not what the run ran on: {first} {state}. Nothing was run.{why}")
+    for problem in problems:
+        click.secho(f"Not restored, since it was not recorded: {problem}", fg="yellow", err=True)
 
 
 def environment_differences(run: Run, code: Path) -> list[str]:

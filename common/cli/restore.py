@@ -1,7 +1,6 @@
-"""Restores the code that a run ran on, and the command that runs it again."""
+"""The command that runs a run again, from restored code."""
 
 import shlex
-import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,8 +10,6 @@ from common.cli.groups import read_config, read_yaml
 from common.cli.runs import Run
 from common.errors import ConfigError
 from common.launch.resources import Resources, SlurmResources
-from common.run.record import Git
-from common.utils.misc import repository_path
 
 OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir", "hydra/launcher")
 """Overrides that a reproduction sets itself."""
@@ -22,34 +19,6 @@ CLUSTERS_OWN_KEYS = {
     for name in {one.name for one in fields(SlurmResources)} - {one.name for one in fields(Resources)}
 }
 """What the local launcher does not know."""
-
-
-def restore_code(git: Git | None, folder: Path) -> None:
-    """Makes a work tree with the commit and the uncommitted changes that a run recorded.
-
-    It is a clone that borrows this repository's objects: the repository itself is not touched.
-
-    Args:
-        git: What the run recorded of its code.
-        folder: The work tree to make.
-
-    Raises:
-        ConfigError: nothing was recorded, the commit is gone, or the changes do not apply.
-    """
-    if git is None or not git.commit:
-        raise ConfigError("The run recorded no commit: it was made outside of a git work tree, or without git.")
-    repository, commit = repository_path(), git.commit
-    if _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
-        raise ConfigError(
-            f"The run's commit {commit} (branch {git.branch}) is not in {repository} any more. Fetch it from "
-            f"where it still is (git fetch <remote> {commit}), and give the command again."
-        )
-    _must(_git(repository, "clone", "--quiet", "--shared", "--no-checkout", str(repository), str(folder)))
-    _must(_git(folder, "checkout", "--quiet", "--detach", commit))
-    if git.uncommitted_diff:
-        applied = _git(folder, "apply", "--binary", "--whitespace=nowarn", "-", given=git.uncommitted_diff)
-        if applied.returncode:
-            raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
 
 
 def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> list[str]:
@@ -135,14 +104,3 @@ def _hydra_settings(folder: Path) -> dict[str, Any]:
     if not all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in overrides):
         raise ConfigError(f"{folder / name} is damaged, so the run's overrides are unknown.")
     return settings
-
-
-def _git(folder: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    words = ["git", "-C", str(folder), *arguments]
-    options: Any = {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape", "check": False}
-    return subprocess.run(words, input=given, **options)
-
-
-def _must(result: subprocess.CompletedProcess[str]) -> None:
-    if result.returncode:
-        raise ConfigError(f"git could not restore the code: {result.stderr.strip()}")

@@ -116,7 +116,13 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
         before = (run.folder / FILE_NAME).read_text()
-        start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
+        start_launch(
+            run,
+            seed=config.config.seed,
+            data=point.data,
+            origin=run.record.origin or _origin(point),
+            **_code_facts(point),
+        )
         started = time.monotonic()
         try:
             with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
@@ -157,6 +163,13 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
             result.return_value = task_function(own)
     result.status = JobStatus.COMPLETED
     return result
+
+
+def _code_facts(point: Point) -> dict[str, Any]:
+    """Returns what the record says of the code; nothing new where it runs from a copy, of which the record knows."""
+    if point.code_state is None or point.own_overrides:
+        return {}
+    return {"git": point.code_state.get(), "snapshot": None}
 
 
 def _failed(error: Exception) -> JobReturn:

@@ -9,12 +9,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from common.config import CONTINUE
+from common.launch.code_state import CodeState
 from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node, granted
+from common.launch.role import folder_of_first_rank, folder_of_job
 from common.launch.settle import settle
 from common.launch.sweep.search import Proposal
 from common.run.changes import changes_between, effective_overrides
-from common.run.identity import budget_of, code_fingerprints, identity_of
+from common.run.code import code_fingerprints
+from common.run.identity import budget_of, identity_of
 from common.run.provenance import package_versions
 from common.run.record import Record
 from common.utils.hydra import editable, resolve
@@ -37,6 +40,7 @@ class Point:
         packages: Versions of the packages that can change a result.
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
+        code_state: The state of the code; None for a job, which runs from a copy.
     """
 
     index: int
@@ -49,6 +53,7 @@ class Point:
     packages: dict[str, str]
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
+    code_state: CodeState | None = None
 
     @property
     def num_ranks(self) -> int:
@@ -88,10 +93,15 @@ class Composer:
 
     Args:
         command: What is asked for.
+
+    Attributes:
+        code_state: The state of the code; None for a job, which runs from a copy.
     """
 
     def __init__(self, command: Command) -> None:
         self._command = command
+        is_job = folder_of_job() is not None or folder_of_first_rank() is not None
+        self.code_state = None if is_job else CodeState(repository_path(), get_absolute_project_path())
         self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
         self._packages = package_versions()
         self._composed: dict[tuple[int, tuple[str, ...]], Point] = {}
@@ -141,6 +151,7 @@ class Composer:
             packages=self._packages,
             data=settle(composed),
             changes=changes,
+            code_state=self.code_state,
         )
 
 

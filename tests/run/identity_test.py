@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from common.run.changes import flattened
+from common.run.code import code_fingerprints
 from common.run.identity import (
     budget_of,
     changed_files,
-    code_fingerprints,
     fingerprint_files,
     identity_of,
     is_larger_budget,

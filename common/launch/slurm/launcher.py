@@ -21,7 +21,7 @@ from common.launch.slurm.batch import FOLDER_NAME as SLURM
 from common.launch.slurm.batch import HELD, write_jobs
 from common.launch.slurm.commands import cancel, jobs_from, largest_array, release, submit
 from common.launch.slurm.follow import follow, how_to_follow
-from common.launch.snapshot import FOLDER_NAME, snapshot_facts
+from common.launch.snapshot import FOLDER_NAME, list_for_copy, snapshot_facts
 from common.launch.sweep.folder import SweepFolder
 from common.launch.sweep.outcome import outcome_of
 from common.launch.sweep.run import result_of, run_sweep
@@ -58,8 +58,9 @@ def launch(command: Command) -> list[JobReturn]:
     if command.search.swept:
         return run_sweep(command, composer, partial(submit_batch, command))
     (point,) = points
+    listing = list_for_copy()
     run = local.choose_run(command, point)
-    tasks = _submit(command, run, [(point, run)], snapshot_facts(run.folder))
+    tasks = _submit(command, run, [(point, run)], snapshot_facts(run.folder, listing, composer.code_state))
     if _resources_of(command).detach:
         print(how_to_follow(tasks, run.folder))
         return []

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from common.launch.code_state import CodeState
 from common.launch.command import Command
 from common.launch.point import Point
-from common.launch.snapshot import snapshot_facts
+from common.launch.snapshot import list_for_copy, snapshot_facts
 from common.launch.sweep.outcome import Outcome, outcome_of
 from common.launch.sweep.report import report
 from common.launch.sweep.search import Search
@@ -110,16 +111,21 @@ def _newest_finished(runs: list[Run], point: Point) -> Run | None:
 
 
 @contextmanager
-def opened_sweep(command: Command, examples: list[Point]) -> Iterator[SweepFolder]:
+def opened_sweep(command: Command, examples: list[Point], code_state: CodeState | None) -> Iterator[SweepFolder]:
     """Chooses and locks a sweep's folder for the block, copies the code into it, and reports at the end.
 
     Args:
         command: What is asked for.
         examples: Points that stand for all.
+        code_state: The state of the code.
+
+    Raises:
+        ConfigError: a point could not run from the copy; nothing was started.
     """
+    listing = list_for_copy()
     run = choose_sweep(command.search, examples, Path(command.config.hydra.sweep.dir))
     print(f"Sweep of {command.search.num_points} points in {run.folder} ({run.reason}).", flush=True)
-    facts = snapshot_facts(run.folder)
+    facts = snapshot_facts(run.folder, listing, code_state)
     run.update(status="running", **facts)
     sweep = SweepFolder(run, command.search, facts)
     try:

@@ -30,7 +30,7 @@ def run_sweep(command: Command, composer: Composer, run_batch: RunBatch) -> list
         RunError: at least one point failed; the others were finished first.
         RunStoppedError: the sweep was asked to stop, or points of it were taken out of a cluster's queue.
     """
-    with opened_sweep(command, composer.examples()) as sweep:
+    with opened_sweep(command, composer.examples(), composer.code_state) as sweep:
         for batch in command.search.batches(sweep.folder):
             points = composer.points(batch)
             sweep.points += points
