@@ -89,9 +89,15 @@ def print_runs(runs: list[Run], is_one_task: bool) -> None:
         place = run.title if is_one_task else f"{run.project}/{run.task}/{run.title}"
         best = best_point(run)
         result = f"best: {results_text(best.results)}" if best else results_text(run.results)
-        overrides = overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")
+        overrides = " ".join([*start_of(run), overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")])
         rows.append([place, state_text(run), duration_text(run.seconds), overrides, result])
     console().print(make_table(*columns, rows=rows))
+
+
+def start_of(run: Run) -> list[str]:
+    """Returns what a listing says of a run that starts from a checkpoint; nothing of others."""
+    origin = (run.points[0] if run.kind == "sweep" and run.points else run).record.origin
+    return [] if origin is None else [f"from {origin.identity or origin.path}"]
 
 
 def status_filter(wanted: tuple[str, ...]) -> Filter:

@@ -25,6 +25,7 @@ from common.run.checkpoint import last_checkpoint, read_newest_checkpoint
 from common.run.code import code_fingerprints
 from common.run.identity import changed_files
 from common.run.metrics import read_metrics
+from common.run.origin import fingerprint_of
 from common.run.restored import restore_code
 from common.utils.misc import available_cpus, repository_path
 
@@ -143,6 +144,9 @@ def check_restored(run: Run, code: Path) -> None:
         reasons = [problem for problem in problems if first in problem] or problems
         why = f" What could not be recorded at the launch: {'; '.join(reasons)}." if reasons else ""
         raise ConfigError(f"The restored code is not what the run ran on: {first} {state}. Nothing was run.{why}")
+    origin = run.record.origin
+    if origin is not None and fingerprint_of(Path(origin.path)) != origin.fingerprint:
+        raise ConfigError(f"{origin.path}, which the run starts from, has changed since. Nothing was run.")
     for problem in problems:
         click.secho(f"Not restored, since it was not recorded: {problem}", fg="yellow", err=True)
 

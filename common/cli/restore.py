@@ -41,7 +41,7 @@ def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> l
     kept = [text for text in overrides if _key_of(text) not in replaced]
     config = read_config(run.folder)["config"]
     own = {
-        "config.ckpt_path": run.record.origin or "null",
+        "config.ckpt_path": run.record.origin.path if run.record.origin else "null",
         "config.data_dir": config.get("data_dir", "null"),
         "hydra/launcher": "local",
     }

@@ -22,6 +22,7 @@ from common.launch.point import Point
 from common.launch.ranks import further_ranks
 from common.launch.role import end_with_parent, folder_of_job
 from common.run.atomic import write_text_atomically
+from common.run.checkpoint import last_checkpoint
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import UnusableFileError
 from common.run.finished import forget_finished, put_back_finished
@@ -104,6 +105,8 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     if run.record.slurm is not None:  # A later try may end before it can say so.
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     point = replace(point, own_overrides=run.record.overrides)
+    if last_checkpoint(run.folder) is not None:  # It goes on from its own, whatever became of the file it started from.
+        point = replace(point, origin=run.record.origin)
     check_own_run(run, point.record)
     if run.record.slurm is not None:  # A later try may end before it can say so.
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
@@ -120,7 +123,6 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
             run,
             seed=config.config.seed,
             data=point.data,
-            origin=run.record.origin or _origin(point),
             **_code_facts(point),
         )
         started = time.monotonic()
@@ -177,9 +179,3 @@ def _failed(error: Exception) -> JobReturn:
     result = JobReturn()
     result.return_value, result.status = error, JobStatus.FAILED
     return result
-
-
-def _origin(point: Point) -> str | None:
-    """Returns the checkpoint that a new run starts from, if it does."""
-    path = point.config.config.ckpt_path
-    return None if point.may_continue else path

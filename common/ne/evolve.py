@@ -109,7 +109,7 @@ class Loop:
         if flags[0][0] or is_stopping:
             self._save()
         if is_stopping:
-            advice = "" if self.config.ckpt_path == CONTINUE else " without config.ckpt_path"
+            advice = "" if self.config.ckpt_path is not None else " without config.ckpt_path"
             raise RunStoppedError(
                 f"Stopped by {stop.name_of_stop()} after generation {self.evolution.generation - 1}, saved. "
                 f"The same command{advice} continues."

@@ -104,6 +104,11 @@ def check_own_run(run: Run, wanted: Record) -> None:
     """
     if run.record.identity != wanted.identity:
         run.lock.release()
+        if run.record.origin and wanted.origin and run.record.origin.fingerprint != wanted.origin.fingerprint:
+            raise ConfigError(
+                f"{run.folder}: the checkpoint {wanted.origin.path}, which the run is to start from, has changed since "
+                "the job was submitted. Submit the command again."
+            )
         raise ConfigError(
             f"{run.folder}: the job composed another configuration (identity {wanted.identity}) than was submitted "
             f"({run.record.identity}). Is the data on this machine the same? Submit the command again."
@@ -123,7 +128,7 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
         may_continue: Whether an earlier run may be continued at all.
     """
     if not may_continue:
-        return new_run(path, wanted, "a new run, as config.ckpt_path asks")
+        return new_run(path, wanted, "a new run, as config.ckpt_path=null asks")
     newest = next(iter(earlier.runs), None)
     damages = _texts_of_damaged(earlier.damaged)
     if newest is not None:
@@ -170,8 +175,10 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
 def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
     """Returns why an earlier run is not to be continued by what its record says, or None if it is."""
     name, record = run.folder.name, run.record
-    if record.is_finished_at(wanted.budget):
+    if record.status == "finished" and wanted.budget == record.budget:
         return f"{name} is finished at this budget"
+    if record.is_finished_at(wanted.budget):
+        return f"{name} is finished at a larger budget than this"
     if wanted.budget != record.budget and not is_larger_budget(wanted.budget, record.budget):
         return f"{name} was asked for more than this"
     changed = changed_files(wanted.code, record.code)

@@ -95,7 +95,7 @@ def plumbing(folder: Path) -> Iterator[Plumbing]:
         raise GitError("git is not installed")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_CONFIG"))}
     with tempfile.TemporaryDirectory() as home:
-        (Path(home) / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
+        (Path(home) / ".gitconfig").write_bytes(b"[safe]\n\tdirectory = *\n")
         own = {"HOME": home, "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"}
         own |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
         yield Plumbing(folder, {**kept, **own})

@@ -71,6 +71,26 @@ class Git:
 
 
 @dataclass
+class Origin:
+    """The checkpoint of another run that a run starts from: part of what its result depends on.
+
+    Attributes:
+        path: The file.
+        fingerprint: Of its content.
+        identity: Of the run that wrote it; None where that is unknown.
+    """
+
+    path: str
+    fingerprint: str
+    identity: str | None = None
+
+    def __str__(self) -> str:
+        """Returns it for people."""
+        run = f" of run {self.identity}" if self.identity else ""
+        return f"{self.path}{run} (fingerprint {self.fingerprint})"
+
+
+@dataclass
 class Machine:
     """What is known of a machine; see `common.run.provenance.machine`."""
 
@@ -149,7 +169,7 @@ class Record:
         error: What ended it, unless it finished.
         seed: The seed.
         data: What the components say of the data that is used.
-        origin: The checkpoint of another run that this one started from.
+        origin: The checkpoint of another run that this one starts from; None where it starts from scratch.
         git: The state of the code; None before the first launch.
         python: Python's version.
         machine: Where it ran.
@@ -177,7 +197,7 @@ class Record:
     error: str | None = None
     seed: int | None = None
     data: dict[str, Any] = field(default_factory=dict)
-    origin: str | None = None
+    origin: Origin | None = None
     git: Git | None = None
     python: str | None = None
     machine: Machine | None = None

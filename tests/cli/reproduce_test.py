@@ -85,7 +85,9 @@ def test_the_command_keeps_overrides_and_sets_its_own(replayable: Any) -> None:
 
 
 def test_a_run_that_began_from_a_checkpoint_begins_there_again(replayable: Any) -> None:
-    assert "config.ckpt_path='/a/b.ckpt'" in replayable(["task=task"], [], {}, origin="/a/b.ckpt")
+    assert "config.ckpt_path='/a/b.ckpt'" in replayable(
+        ["task=task"], [], {}, origin={"path": "/a/b.ckpt", "fingerprint": "1"}
+    )
 
 
 def test_what_a_run_chose_is_fixed() -> None:

@@ -51,6 +51,9 @@ def test_a_finished_run_is_left_alone_unless_more_is_asked(tmp_path: Path) -> No
     assert "finished at this budget" in choose(tmp_path, launch(budget={"trainer.max_epochs": 3})).reason
     for folder in tmp_path.glob("now_*"):
         shutil.rmtree(folder)
+    shorter = choose(tmp_path, launch(budget={"trainer.max_epochs": 2}))
+    assert "now is finished at a larger budget than this" in shorter.reason
+    shutil.rmtree(shorter.folder)
     longer = choose(tmp_path, launch(budget={"trainer.max_epochs": 5}))
     assert longer.folder == first.folder
     assert longer.record.budget == {"trainer.max_epochs": 5}
