@@ -13,7 +13,7 @@ from common.config import CONTINUE
 from common.launch.code_state import CodeState
 from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node, granted
-from common.launch.role import folder_of_first_rank, folder_of_job
+from common.launch.role import folder_of_first_rank, folder_of_job, is_replay
 from common.launch.settle import settle
 from common.launch.sweep.search import Proposal
 from common.run.changes import changes_between, effective_overrides
@@ -104,12 +104,12 @@ class Composer:
         command: What is asked for.
 
     Attributes:
-        code_state: The state of the code; None for a job, which runs from a copy.
+        code_state: The state of the code; None for what runs from a copy of the code.
     """
 
     def __init__(self, command: Command) -> None:
         self._command = command
-        is_job = folder_of_job() is not None or folder_of_first_rank() is not None
+        is_job = folder_of_job() is not None or folder_of_first_rank() is not None or is_replay()
         self.code_state = None if is_job else CodeState(repository_path(), get_absolute_project_path())
         self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
         self._packages = package_versions()

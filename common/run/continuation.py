@@ -68,11 +68,13 @@ class Earlier:
         runs: The runs of the same kind and identity, the newest first.
         damaged: What may be such runs, and cannot be read.
         foreign: Such a run of another user, who alone continues it.
+        unread: How many folders of other users cannot be read.
     """
 
     runs: list[Run] = field(default_factory=list)
     damaged: list[DamagedRecordError] = field(default_factory=list)
     foreign: Path | None = None
+    unread: int = 0
 
 
 def own_run(folder: Path) -> Run:
@@ -141,6 +143,8 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
         reasons = [f"{earlier.foreign.name}, of the same identity, belongs to another user", *damages]
     else:
         reasons = damages or ["there is no earlier one of this identity"]
+    if earlier.unread:
+        reasons.append(f"passed over what other users left here and nobody else may read ({earlier.unread})")
     return new_run(path, wanted, f"a new run: {'; '.join(reasons)}")
 
 
@@ -219,7 +223,9 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
         try:
             run = read_run(folder)
         except DamagedRecordError as damage:
-            if damage.identity in (None, wanted.identity) and _is_run(folder) and not _is_foreign(folder):
+            if _is_foreign(folder):
+                earlier.unread += not os.access(folder, os.R_OK | os.X_OK) or os.path.lexists(folder / FILE_NAME)
+            elif damage.identity in (None, wanted.identity) and _is_run(folder):
                 earlier.damaged.append(damage)
             continue
         if (run.record.kind, run.record.identity) != (wanted.kind, wanted.identity):

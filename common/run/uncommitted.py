@@ -36,7 +36,7 @@ def git_state(root: Path, project: Path) -> Git:
             return _state_of(git, root, project)
     except (GitError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return Git(problems=[f"the state of the code could not be recorded: {reason}"])
+        return Git(problems=[f"its whole state, since {reason}"])
 
 
 def _state_of(git: Plumbing, root: Path, project: Path) -> Git:

@@ -186,8 +186,9 @@ def check_beside_another_users_run(root: Path, mode: int) -> None:
         return run.reason
 
     reason = as_another_user(start)
-    expected = "now, of the same identity, belongs to another user" if mode else "there is no earlier one"
-    assert expected in reason
+    read = "a new run: now, of the same identity, belongs to another user"
+    unread = "passed over what other users left here and nobody else may read (1)"
+    assert reason == (read if mode else f"a new run: there is no earlier one of this identity; {unread}")
     assert (theirs.folder / "provenance.json").read_bytes() == before
     theirs.folder.chmod(0o755)
 

@@ -16,7 +16,7 @@ from common.launch.command import Command
 from common.launch.display import Job
 from common.launch.point import Composer, Point
 from common.launch.resources import SlurmResources
-from common.launch.role import folder_of_job
+from common.launch.role import folder_of_job, is_replay
 from common.launch.slurm.batch import FOLDER_NAME as SLURM
 from common.launch.slurm.batch import HELD, write_jobs
 from common.launch.slurm.commands import cancel, jobs_from, largest_array, release, submit
@@ -49,7 +49,7 @@ def launch(command: Command) -> list[JobReturn]:
         ConfigError: the points depend on each other, and nobody would wait for the first ones.
         RunError: at least one job failed.
     """
-    if folder_of_job() is not None:
+    if folder_of_job() is not None or is_replay():
         return local.launch(command)
     _check_detached(command)
     cancel_abandoned(Path(command.config.hydra.sweep.dir).parent)
@@ -105,7 +105,11 @@ def cancel_abandoned(parent: Path) -> None:
     """
     for marker in parent.glob(f"*/{SLURM}/{HELD}"):
         lock = FolderLock(marker.parents[1])
-        if not lock.acquire():  # The command is still at it.
+        try:
+            if not lock.acquire():  # The command is still at it.
+                continue
+        except OSError as error:  # It is another person's, who alone can cancel it.
+            print(f"{marker.parents[1]}, which waits for its jobs, is passed over: {error.strerror}.", flush=True)
             continue
         try:
             for job_id in jobs_from(marker.parent):

@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from common.launch.role import folder_of_first_rank, folder_of_job
+from common.launch.role import folder_of_first_rank, folder_of_job, is_replay
 from common.launch.sweep.optuna import OptunaFields, OptunaSearch, OptunaSweeperConfig
 from common.launch.sweep.search import Grid, Search
 
@@ -19,7 +19,7 @@ def search_of(sweeper: DictConfig, arguments: list[str]) -> Search:
     Raises:
         ConfigError: the sweeper cannot sweep over what is asked for.
     """
-    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None
+    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None or is_replay()
     if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
         return Grid(arguments)
     fields: Any = OmegaConf.to_container(sweeper, resolve=True)
