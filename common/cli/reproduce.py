@@ -197,10 +197,15 @@ def replayed(words: list[str], code: Path, outputs: Path, last_step: float | Non
     environment |= {"AI_RESEARCH_PATH": str(outputs), "WANDB_MODE": "offline"}
     # What it prints goes to stderr: stdout is for the outcome.
     with subprocess.Popen([sys.executable, *words], cwd=code, env=environment, stdout=sys.stderr) as process:
-        while last_step is not None and process.poll() is None and _step_of(outputs) <= last_step:
-            time.sleep(POLL_S)
-        if last_step is not None and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        try:
+            while last_step is not None and process.poll() is None and _step_of(outputs) <= last_step:
+                time.sleep(POLL_S)
+            if last_step is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
     folders = [path.parent for path in outputs.glob("data/*/*/*/provenance.json")]
     # One that did not go to its end may fail where it failed.
     if (process.returncode and last_step is None) or len(folders) != 1:
