@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common.run.record import Git
-from common.run.uncommitted import git_state
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ class CodeState:
 
     def __init__(self, root: Path, project: Path) -> None:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="code-state")
-        self._state = self._worker.submit(git_state, root, project)
+        self._state = self._worker.submit(_taken, root, project)
 
     def get(self) -> Git:
         """Returns the state; says what of it could not be recorded."""
@@ -29,3 +28,9 @@ class CodeState:
         for problem in state.problems:
             log.warning("Not on record of the code: %s.", problem)
         return state
+
+
+def _taken(root: Path, project: Path) -> Git:
+    from common.run.uncommitted import git_state  # Only here: loading it, too, takes its time beside all else.
+
+    return git_state(root, project)
