@@ -45,7 +45,7 @@ class BaseSubtaskConfig:
         output_dir: The run's folder, chosen by the launcher; not for setting by hand.
         compile: Whether the network is compiled with `torch.compile`.
         ckpt_path: `last` continues the newest earlier run of the same configuration if it is unfinished; null always
-            starts afresh; a path starts a new run from that checkpoint.
+            starts afresh; a path starts a run of its own from that checkpoint, which the same command continues.
         save_every_n_minutes: How often to save within an epoch, in minutes; each epoch's end and each stop save too.
         skip_finished: Whether a sweep that is launched again leaves its finished points as they are.
         preflight_only: Whether to stop after the configuration was checked.

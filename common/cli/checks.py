@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from common.cli.environment import differences_from, installed_version, locked_versions
 from common.cli.find import all_points, data_path, newest_first, task_folders
 from common.errors import ConfigError
+from common.run.uncommitted import git_state
 from common.utils.misc import repository_path
 from common.utils.wandb import login_wandb, unreachable_because
 
@@ -156,15 +157,19 @@ def check_wandb() -> Iterator[Finding]:
 
 
 def check_git() -> Iterator[Finding]:
-    """Looks for git, without which no run can say which code it ran on."""
-    has_git, is_work_tree = shutil.which("git") is not None, (repository_path() / ".git").exists()
-    if has_git and is_work_tree:
-        yield Finding("git", "good", "runs record their commit")
-    else:
-        detail = "git is not installed" if not has_git else f"{repository_path()} is no git work tree"
-        yield Finding(
-            "git", "warning", f"{detail}: runs cannot record their code", "Install git, and clone the repository"
-        )
+    """Takes the state of the code as a run does, and says what of it would be on record."""
+    state = git_state(repository_path(), repository_path() / "projects")
+    if not state.commit:
+        remedy = "Install git, and clone the repository"
+        yield Finding("git", "warning", f"runs cannot record their code: {'; '.join(state.problems)}", remedy)
+        return
+    changed = len(state.changed) + len(state.deleted)
+    detail = f"runs record their commit ({state.commit[:12]}) and what was changed besides ({changed} files)"
+    if state.problems:
+        detail += f", but not: {'; '.join(state.problems)}"
+    yield Finding(
+        "git", "warning" if state.problems else "good", detail, "git add, or git commit" if state.problems else ""
+    )
 
 
 def _locking(path: Path, folder: Path) -> Finding:

@@ -4,7 +4,8 @@ import shlex
 
 from common.cli.runs import Run
 from common.run.checkpoint import last_checkpoint
-from common.run.identity import changed_files, code_fingerprints
+from common.run.code import code_fingerprints
+from common.run.identity import changed_files
 from common.run.record import Record
 from common.utils.misc import repository_path
 
@@ -30,12 +31,19 @@ def how_to_continue(run: Run) -> str:
     return f"The same command continues it.{note}\n{command}"
 
 
-def typed_command(run: Run) -> str:
-    """Returns the command that launched a run, with the folder that it was typed in; a comment where none is known."""
+def typed_command(run: Run, *, is_new: bool = False) -> str:
+    """Returns the command that launched a run, with the folder that it was typed in; a comment where none is known.
+
+    Args:
+        run: The run.
+        is_new: Whether the command is to start elsewhere than the run did.
+    """
     record = launched_record(run)
     if record.command is None:
         return "# not on record"
-    words = [word for word in shlex.split(record.command) if not word.startswith("config.ckpt_path=")]
+    words = shlex.split(record.command)
+    if record.origin is None or is_new:
+        words = [word for word in words if not word.lstrip("+").startswith("config.ckpt_path=")]
     return f"cd {shlex.quote(str(record.working_directory))} && {shlex.join(words)}"
 
 
@@ -63,4 +71,5 @@ def _with_other_code(run: Run, changed: list[str]) -> str:
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint is None:
         return text
-    return f"{text} From this one's state:\n  {typed_command(run)} {shlex.quote(f'config.ckpt_path={checkpoint}')}"
+    start = shlex.quote(f"config.ckpt_path={checkpoint}")
+    return f"{text} From this one's state:\n  {typed_command(run, is_new=True)} {start}"

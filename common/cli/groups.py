@@ -87,7 +87,11 @@ def settings_of(run: Run) -> dict[str, Any]:
     tree = {**config, "data": run.record.data} if run.record.data else config
     left_out = (SEED, *WITHOUT_EFFECT, *run.record.engine.without_effect)
     flat = {key: value for key, value in flattened(tree).items() if not is_below(key, left_out)}
-    return {"task": f"{run.project}/{run.task}", **flat}
+    origin = run.record.origin
+    start = {}
+    if origin is not None:
+        start["starts from"] = f"{origin.identity or Path(origin.path).name} {origin.fingerprint}"
+    return {"task": f"{run.project}/{run.task}", **start, **flat}
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -87,9 +87,15 @@ def print_runs(runs: list[Run], is_one_task: bool) -> None:
         best = best_point(run)
         told = results_text((best or run).results, run.record.engine.results)
         result = f"best: {told}" if best else told
-        overrides = overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")
+        overrides = " ".join([*start_of(run), overrides_text(run.overrides, short, is_sweep=run.kind == "sweep")])
         rows.append([place, state_text(run), duration_text(run.seconds), overrides, result])
     console().print(make_table(*columns, rows=rows))
+
+
+def start_of(run: Run) -> list[str]:
+    """Returns what a listing says of a run that starts from a checkpoint; nothing of others."""
+    origin = (run.points[0] if run.kind == "sweep" and run.points else run).record.origin
+    return [] if origin is None else [f"from {origin.identity or origin.path}"]
 
 
 def status_filter(wanted: tuple[str, ...]) -> Filter:

@@ -21,6 +21,9 @@ TEMPLATES = Path(__file__).with_name("project_templates")
 LONGEST_NAME = 30
 """In characters: lines that hold a longer one would have to be broken."""
 
+OTHER_VALUES = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+"""What YAML or Hydra take for a truth, nothing or a number."""
+
 SUFFIX = ".tmpl"
 """Keeps linters and tests from taking a template for the file that is made of it."""
 
@@ -55,10 +58,29 @@ def new_folder(project: str) -> Path:
             f"{project!r} cannot be a project's name: up to {LONGEST_NAME} small letters, digits and underscores, "
             "as in two_moons."
         )
+    misread = misread_by(project)
+    if misread is not None:
+        raise ConfigError(f"{project!r} cannot be a project's name: {misread}. Choose another one, as two_moons.")
     folder = repository_path() / "projects" / project
     if folder.exists():
         raise ConfigError(f"{folder} exists already, and nothing is overwritten. Choose another name.")
     return folder
+
+
+def misread_by(project: str) -> str | None:
+    """Returns who would read a project's name as something else, ready to be told; None where nobody would."""
+    if project in OTHER_VALUES:
+        return "a configuration would read it as a value of another kind"
+    if project.startswith("test"):
+        return "pytest would read its classes as tests"
+    text = "\n".join(path.read_text() for path in TEMPLATES.rglob(f"*{SUFFIX}"))
+    words = set(re.findall(r"\w+", text))
+    taken = sorted(
+        _filled(word, project)
+        for word in words
+        if word.startswith("__Project__") and word != "__Project__" and _filled(word, project) in words
+    )
+    return f"there is a {taken[0]} already" if taken else None
 
 
 def write_project(folder: Path, kind: Kind) -> list[Path]:

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -125,6 +126,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "created": datetime.fromtimestamp(run.created_s).astimezone().isoformat(timespec="seconds"),
         "seconds": run.seconds,
         "seed": run.record.seed,
+        "origin": None if run.record.origin is None else asdict(run.record.origin),
         "overrides": run.overrides,
         "metrics": run.metrics,
         "error": run.error,

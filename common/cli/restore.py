@@ -1,56 +1,20 @@
-"""Restores the code that a run ran on, and the command that runs it again."""
+"""The command that runs a run again, from restored code."""
 
+import json
 import shlex
-import subprocess
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from common.cli.groups import read_config, read_yaml
 from common.cli.runs import Run
+from common.config import CONTINUE
 from common.engine import Engine
 from common.errors import ConfigError
-from common.launch.resources import Resources, SlurmResources
-from common.run.record import Git
-from common.utils.misc import repository_path
+from common.run.identity import is_larger_budget
 
-OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir", "hydra/launcher")
+OWN_KEYS = ("task", "config.ckpt_path", "config.data_dir")
 """Overrides that a reproduction sets itself."""
-
-CLUSTERS_OWN_KEYS = {
-    f"hydra.launcher.{name}"
-    for name in {one.name for one in fields(SlurmResources)} - {one.name for one in fields(Resources)}
-}
-"""What the local launcher does not know."""
-
-
-def restore_code(git: Git | None, folder: Path) -> None:
-    """Makes a work tree with the commit and the uncommitted changes that a run recorded.
-
-    It is a clone that borrows this repository's objects: the repository itself is not touched.
-
-    Args:
-        git: What the run recorded of its code.
-        folder: The work tree to make.
-
-    Raises:
-        ConfigError: nothing was recorded, the commit is gone, or the changes do not apply.
-    """
-    if git is None or not git.commit:
-        raise ConfigError("The run recorded no commit: it was made outside of a git work tree, or without git.")
-    repository, commit = repository_path(), git.commit
-    if _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
-        raise ConfigError(
-            f"The run's commit {commit} (branch {git.branch}) is not in {repository} any more. Fetch it from "
-            f"where it still is (git fetch <remote> {commit}), and give the command again."
-        )
-    _must(_git(repository, "clone", "--quiet", "--shared", "--no-checkout", str(repository), str(folder)))
-    _must(_git(folder, "checkout", "--quiet", "--detach", commit))
-    if git.uncommitted_diff:
-        applied = _git(folder, "apply", "--binary", "--whitespace=nowarn", "-", given=git.uncommitted_diff)
-        if applied.returncode:
-            raise ConfigError(f"The run's uncommitted changes do not apply to its commit: {applied.stderr.strip()}")
 
 
 def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> list[str]:
@@ -62,22 +26,31 @@ def replaying_command(run: Run, code: Path, fixed: Mapping[str, int | str]) -> l
         fixed: What the run chose by itself, and how far it came; see `chosen_settings` and `budget_spent`.
 
     Raises:
-        ConfigError: the script is not part of the restored code, or the overrides cannot be read.
+        ConfigError: the script is not in the restored code, the overrides cannot be read, or one machine is too few.
     """
     script = code / script_of(run)
     if not script.is_file():
         raise ConfigError(f"{script_of(run)} is not part of the run's commit and changes: git ignores it, or it moved.")
     hydra = _hydra_settings(run.folder)
+    launcher = hydra.get("launcher")
+    nodes = launcher.get("nodes") if isinstance(launcher, dict) else None
+    if isinstance(nodes, int) and nodes > 1:
+        raise ConfigError(f"{run.folder} ran on {nodes} machines together, which one alone cannot make again.")
     overrides = [*hydra["overrides"]["task"], *hydra["overrides"]["hydra"]]
-    replaced = {*OWN_KEYS, *CLUSTERS_OWN_KEYS, *fixed}
+    replaced = {*OWN_KEYS, *fixed}
     kept = [text for text in overrides if _key_of(text) not in replaced]
     config = read_config(run.folder)["config"]
     own = {
-        "config.ckpt_path": run.record.origin or "null",
+        "config.ckpt_path": run.record.origin.path if run.record.origin else CONTINUE,
         "config.data_dir": config.get("data_dir", "null"),
-        "hydra/launcher": "local",
     }
     return [str(script), f"task={run.task}", *kept, *(_override(key, value) for key, value in {**own, **fixed}.items())]
+
+
+def budgets_before(run: Run) -> list[dict[str, Any]]:
+    """Returns the smaller budgets at which a run finished before it went on, the first first."""
+    earlier = [launch.budget for launch in run.record.launches[:-1] if launch.status == "finished"]
+    return [budget for budget in earlier if is_larger_budget(run.record.budget, budget)]
 
 
 def script_of(run: Run) -> Path:
@@ -117,8 +90,9 @@ def _key_of(override: str) -> str:
 
 def _override(key: str, value: Any) -> str:
     """Returns an override in which Hydra takes the value as it is, whatever a path contains."""
-    text = str(value)
-    return f"{key}={text}" if text.replace("_", "").isalnum() else f"{key}='{text.replace(chr(39), chr(92) + chr(39))}'"
+    text = value if isinstance(value, str) else json.dumps(value)
+    is_plain = not isinstance(value, str) or text.replace("_", "").isalnum()
+    return f"{key}={text}" if is_plain else f"{key}='{text.replace(chr(39), chr(92) + chr(39))}'"
 
 
 def _hydra_settings(folder: Path) -> dict[str, Any]:
@@ -131,14 +105,3 @@ def _hydra_settings(folder: Path) -> dict[str, Any]:
     if not all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in overrides):
         raise ConfigError(f"{folder / name} is damaged, so the run's overrides are unknown.")
     return settings
-
-
-def _git(folder: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    words = ["git", "-C", str(folder), *arguments]
-    options: Any = {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape", "check": False}
-    return subprocess.run(words, input=given, **options)
-
-
-def _must(result: subprocess.CompletedProcess[str]) -> None:
-    if result.returncode:
-        raise ConfigError(f"git could not restore the code: {result.stderr.strip()}")

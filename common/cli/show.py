@@ -110,9 +110,12 @@ def commit_text(git: Git | None) -> str | None:
     """Returns a commit with its branch and how many files were changed besides."""
     if git is None:
         return None
-    changed = f"\n{git.uncommitted_diff}".count("\ndiff --git ")
+    if not git.commit:
+        return "; ".join(git.problems) or None
+    changed = len(git.changed) + len(git.deleted)
     besides = f", {changed} file{'s' if changed > 1 else ''} changed and not committed" if changed else ""
-    return f"{git.commit[:12]} ({git.branch}{besides})"
+    missing = f"; not on record: {'; '.join(git.problems)}" if git.problems else ""
+    return f"{git.commit[:12]} ({git.branch}{besides}){missing}"
 
 
 def summary_of(run: Run) -> dict[str, dict[str, float]]:

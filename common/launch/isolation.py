@@ -115,7 +115,10 @@ def _torch() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
+        # Not where nothing changes: to set it, torch loads its compiler, which takes a second.
+        now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        if now != (is_deterministic, warns_only):
+            torch.use_deterministic_algorithms(is_deterministic, warn_only=warns_only)
         torch.set_default_dtype(default_dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(None if device.type == "cpu" else device)

@@ -31,6 +31,7 @@ from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started, end_with_parent, folder_of_job
+from common.run.checkpoint import last_checkpoint
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import open_to_append
 from common.run.finished import forget_finished, put_back_finished
@@ -205,6 +206,9 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     end_with_parent(signal.SIGTERM)
     run = own_run(folder)
     point = replace(point, own_overrides=run.record.overrides)
+    # It goes on from its own checkpoint, whatever became of the file that it started from.
+    if last_checkpoint(run.folder / run.record.engine.checkpoints) is not None:
+        point = replace(point, origin=run.record.origin)
     check_own_run(run, point.record)
     if run.record.slurm is not None:  # A later try may end before it can say so.
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
@@ -225,7 +229,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run, mended: Sequen
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
         for line in mended:
             log.warning(line)
-        start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
+        start_launch(run, seed=config.config.seed, data=point.data, **_code_facts(point))
         started = time.monotonic()
         try:
             with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
@@ -265,14 +269,15 @@ def run_other_rank(task_function: TaskFunction, point: Point, folder: Path) -> J
     return result
 
 
+def _code_facts(point: Point) -> dict[str, Any]:
+    """Returns what the record says of the code; nothing new where it runs from a copy, of which the record knows."""
+    if point.code_state is None or point.own_overrides:
+        return {}
+    return {"git": point.code_state.get(), "snapshot": None}
+
+
 def _failed(error: Exception) -> JobReturn:
     """Returns the result of a job that did not start."""
     result = JobReturn()
     result.return_value, result.status = error, JobStatus.FAILED
     return result
-
-
-def _origin(point: Point) -> str | None:
-    """Returns the checkpoint that a new run starts from, if it does."""
-    path = point.config.config.ckpt_path
-    return None if point.may_continue else path

@@ -17,12 +17,16 @@ from common.check.tree import resolve as resolve_target
 from common.config import CONTINUE, PATH_KEYS
 from common.engine import Engine
 from common.errors import ConfigError
+from common.launch.code_state import CodeState
 from common.launch.resources import Resources, count_ranks_per_node, granted
+from common.launch.role import folder_of_first_rank, folder_of_job, is_replay
 from common.launch.sweep.search import Proposal, Search
 from common.run.changes import changes_between, effective_overrides
-from common.run.identity import budget_of, code_fingerprints, identity_of
+from common.run.code import code_fingerprints
+from common.run.identity import budget_of, identity_of
+from common.run.origin import origin_of
 from common.run.provenance import package_versions
-from common.run.record import Record
+from common.run.record import Origin, Record
 from common.utils.hydra import editable, hydra_config, resolve
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
@@ -96,6 +100,8 @@ class Point:
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
         engine: What runs it.
+        code_state: The state of the code; None for a job, which runs from a copy.
+        origin: The checkpoint that it starts from; None where it starts from scratch.
     """
 
     index: int
@@ -109,6 +115,8 @@ class Point:
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
     engine: Engine
+    code_state: CodeState | None = None
+    origin: Origin | None = None
 
     @property
     def num_ranks(self) -> int:
@@ -118,7 +126,7 @@ class Point:
     @property
     def may_continue(self) -> bool:
         """Whether an earlier run of this point may be continued."""
-        return bool(self.config.config.ckpt_path == CONTINUE)
+        return self.config.config.ckpt_path is not None
 
     @functools.cached_property
     def record(self) -> Record:
@@ -126,15 +134,20 @@ class Point:
         swept = dict(override.lstrip("+").split("=", 1) for override in self.own_overrides)
         return Record(
             kind="point" if self.own_overrides else "plain",
-            identity=identity_of(self._tree, self.data, swept, self.engine),
+            identity=identity_of(self._tree, self._data_and_origin, swept, self.engine),
             budget=budget_of(self._tree, self.engine),
             code=self.code,
             packages=self.packages,
             engine=self.engine,
+            origin=self.origin,
             overrides=self.own_overrides,
             changes=self.changes,
             given=effective_overrides(self.overrides, self.changes),
         )
+
+    @property
+    def _data_and_origin(self) -> dict[str, Any]:
+        return self.data if self.origin is None else {**self.data, "origin": self.origin.fingerprint}
 
     @functools.cached_property
     def _tree(self) -> dict[str, Any]:
@@ -149,12 +162,18 @@ class Composer:
 
     Args:
         command: What is asked for.
+
+    Attributes:
+        code_state: The state of the code; None for what runs from a copy of the code.
     """
 
     def __init__(self, command: Command) -> None:
         self._command = command
+        is_job = folder_of_job() is not None or folder_of_first_rank() is not None or is_replay()
+        self.code_state = None if is_job else CodeState(repository_path(), get_absolute_project_path())
         self._code = code_fingerprints([repository_path() / "common", get_absolute_project_path()], repository_path())
         self._packages = package_versions()
+        self._origins: dict[str, Origin] = {}
         self._composed: dict[tuple[int, tuple[str, ...]], Point] = {}
         task = [line for line in command.config.hydra.overrides.task if line.lstrip("+").startswith("task=")]
         self._defaults = _plain(self._compose(task))
@@ -181,6 +200,13 @@ class Composer:
         """Returns a configuration of its own, with the command's settings of Hydra itself."""
         return self._command.context.config_loader.load_sweep_config(self._command.config, overrides)
 
+    def _origin_of(self, path: str | None) -> Origin | None:
+        if path in (None, CONTINUE):
+            return None
+        if path not in self._origins:
+            self._origins[path] = origin_of(Path(path))
+        return self._origins[path]
+
     def _point(self, proposal: Proposal) -> Point:
         command = self._command
         composed = self._compose(proposal.overrides)
@@ -191,6 +217,7 @@ class Composer:
             composed.hydra.launcher.nodes, composed.hydra.launcher.tasks_per_node = num_nodes, ranks_per_node
         swept = {key.lstrip("+") for key in command.search.swept}
         changes = changes_between(self._defaults, _plain(composed))  # Before what they leave to the machine is settled.
+        data = settle(composed)  # Makes paths absolute, too.
         return Point(
             index=proposal.index,
             overrides=[*proposal.overrides, *composed.hydra.overrides.hydra],
@@ -200,9 +227,11 @@ class Composer:
             ranks_per_node=ranks_per_node,
             code=self._code,
             packages=self._packages,
-            data=settle(composed),
+            data=data,
             changes=changes,
             engine=command.engine,
+            code_state=self.code_state,
+            origin=self._origin_of(composed.config.ckpt_path),
         )
 
 

@@ -24,7 +24,7 @@ from common.config import Device
 from common.errors import ConfigError
 from common.launch.composing import CONFIG_NAME, CachingConfigLoader
 from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
-from common.launch.role import folder_of_job, refuse_foreign_rank
+from common.launch.role import folder_of_job, is_replay, refuse_foreign_rank
 from common.launch.sweep.optuna import search_of
 from common.launch.sweep.search import Search, parse_overrides, text_of
 from common.utils.hydra import editable, hydra_config, origins, resolve
@@ -82,7 +82,7 @@ def check_command(
                 refused = [] if launcher is None else _settle_ranks(config, launcher)
                 for problem in _problems_of(config, declared, check, refused, known):
                     points_by_problem.setdefault(problem, []).append(point)
-    if launcher is not None and folder_of_job() is None:
+    if launcher is not None and folder_of_job() is None and not is_replay():
         points_by_problem |= dict.fromkeys(_refused_by_launcher(launcher, search), search.examples)
     num_points = len(search.examples)
     if points_by_problem:

@@ -25,6 +25,9 @@ STARTED_VARIABLE = "AI_RESEARCH_RANKS_STARTED"
 PARALLEL_VARIABLE = "AI_RESEARCH_PARALLEL"
 """Says among how many points of a sweep this machine's CPUs are shared out, this process's own included."""
 
+REPLAY_VARIABLE = "AI_RESEARCH_REPLAY"
+"""Says that this process makes a run again on this machine: all that a search or a cluster chose is given."""
+
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 """Where programs that start several ranks say which one a process is."""
 
@@ -42,6 +45,11 @@ def folder_of_first_rank() -> Path | None:
 def are_ranks_started() -> bool:
     """Returns whether the other ranks of this process's run were started with it."""
     return STARTED_VARIABLE in os.environ
+
+
+def is_replay() -> bool:
+    """Returns whether this process makes a run again: see `REPLAY_VARIABLE`."""
+    return REPLAY_VARIABLE in os.environ
 
 
 def count_parallel() -> int:

@@ -3,16 +3,18 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common.errors import ConfigError
+from common.launch.code_state import CodeState
 from common.launch.role import JOB_VARIABLE
 from common.run.files import check_files
-from common.run.provenance import git_state
+from common.run.keys import is_private, without_keys
+from common.run.listing import PRIVATE, Listing, list_code
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
 
@@ -21,41 +23,77 @@ FOLDER_NAME = ".code"
 LARGEST_BYTES = 10_000_000
 """A larger file is data: it stays where it is."""
 
+MOST_DATA_BYTES = 100_000_000
+"""What is copied of data that git does not track, in the folders that run."""
 
-def snapshot_facts(folder: Path, checkpoints: str) -> dict[str, Any]:
+
+def list_for_copy() -> Listing:
+    """Returns the files that the copy will have.
+
+    Raises:
+        ConfigError: a module that this process has imported from the repository is not among them.
+    """
+    root = repository_path()
+    listing = list_code(root, get_absolute_project_path())
+    leave_out(listing)
+    listed = {os.path.realpath(root / name) for name in _names(listing)}
+    top = f"{os.path.realpath(root)}{os.sep}"
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")  # Not `getattr`: see `_redirect_imports`.
+        real = os.path.realpath(file) if isinstance(file, str) else ""
+        if real.startswith(top) and real not in listed and not _is_installed(real.removeprefix(top)):
+            raise ConfigError(
+                f"The module {name} ({file}) would not be in the copy of the code that a sweep or a job runs from: git "
+                "does not track it, and it lies outside of common/ and the project. git add it, or move it there."
+            )
+    return listing
+
+
+def snapshot_facts(folder: Path, checkpoints: str, listing: Listing, state: CodeState | None) -> dict[str, Any]:
     """Copies the code into a folder, and returns what the records of the jobs that run from it say of it.
 
     Args:
-        folder: A run's, or a sweep's.
+        folder: The run's or the sweep's.
         checkpoints: The name of the one for checkpoints in it.
+        listing: The files to copy.
+        state: The state of the code.
 
     Raises:
         ConfigError: something in the folder is not what its name says; nothing was changed.
     """
     check_files(folder, checkpoints)
-    return {"git": git_state(repository_path()), "snapshot": take_snapshot(folder, get_absolute_project_path())}
+    git = None if state is None else state.get()
+    for line in listing.left_out.lines():
+        if git is None or line not in git.problems:  # What is not on record either was said.
+            print(f"Not in the copy of the code: {line}.", flush=True)
+    return {"snapshot": take_snapshot(folder, listing)} | ({} if git is None else {"git": git})
 
 
-def take_snapshot(folder: Path, project: Path) -> str:
-    """Copies the repository's code: what git tracks or does not ignore, and what runs in any case.
+def take_snapshot(folder: Path, listing: Listing) -> str:
+    """Copies files of the repository, those behind links that leave it in the place of the links, and without keys.
 
     Args:
         folder: Gets the copy, as `.code/`; an older one is replaced.
-        project: The running project's folder.
+        listing: The files to copy.
 
     Returns:
         The SHA-256 of all names and contents, which tells one state of the code from another.
     """
-    digest = hashlib.sha256()
-    shutil.rmtree(folder / FOLDER_NAME, ignore_errors=True)
-    for path in sorted(_files(project)):
-        content = path.read_bytes()
-        name = path.relative_to(repository_path())
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        copy = folder / FOLDER_NAME / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(content)
-        shutil.copymode(path, copy)
+    digest, code = hashlib.sha256(), folder / FOLDER_NAME
+    shutil.rmtree(code, ignore_errors=True)
+    code.mkdir()
+    links = []
+    for name in sorted(_names(listing), key=Path):
+        source = listing.root / name
+        if source.is_symlink() and name not in listing.behind_links:
+            links.append(name)
+        elif source.is_file():
+            content = without_keys(source.read_bytes())
+            digest.update(os.fsencode(f"{name}\0{len(content)}\0") + content)
+            _write(code / name, content, is_program=os.access(source, os.X_OK))
+    for name in links:  # Last: a copied file is not written through one.
+        target = _link_in_copy(listing.root / name, code / name)
+        digest.update(os.fsencode(f"{name}\0{target}\0"))
     return digest.hexdigest()
 
 
@@ -101,26 +139,48 @@ def _redirect_imports(source: Path, target: Path) -> None:
                 places[index] = str(moved) if moved.is_dir() else place
 
 
-def _files(project: Path) -> set[Path]:
-    """Returns what belongs to the code; without git (an image, an unpacked archive) that is what runs."""
-    root = repository_path()
-    found = _listed_by_git(root)
-    for folder in (root / "common", root / "hydra_plugins", root / "projects" / "__init__.py", project):
-        if folder.is_relative_to(root):
-            found |= {path for path in [folder, *folder.rglob("*")] if "__pycache__" not in path.parts}
-    return {path for path in found if path.is_file() and path.stat().st_size <= LARGEST_BYTES}
+def _names(listing: Listing) -> set[str]:
+    return {*listing.tracked, *listing.code, *listing.data}
 
 
-def _listed_by_git(root: Path) -> set[Path]:
-    """Returns what git tracks or does not ignore; nothing where there is no git, or no work tree."""
-    if shutil.which("git") is None:
-        return set()
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-    )
-    return {root / name for name in listed.stdout.split("\0") if name}
+def leave_out(listing: Listing) -> None:
+    """Takes out of a list what holds keys, and what is too large."""
+    left_bytes = MOST_DATA_BYTES
+    for name in sorted(_names(listing)):
+        try:
+            size = (listing.root / name).stat().st_size
+        except OSError:  # A link that leads nowhere, or a file that was deleted.
+            continue
+        reason = PRIVATE if is_private(name) else f"larger than {LARGEST_BYTES / 1e6:.0f} MB"
+        if not is_private(name) and size <= LARGEST_BYTES:
+            left_bytes -= size if name in listing.data else 0
+            if name not in listing.data or left_bytes >= 0:
+                continue
+            reason = f"not tracked, and beyond {MOST_DATA_BYTES / 1e6:.0f} MB of data together"
+        listing.left_out.add(reason, name)
+        listing.tracked.discard(name)
+        listing.code.pop(name, None)
+        listing.data.pop(name, None)
+
+
+def _write(path: Path, content: bytes, *, is_program: bool) -> None:
+    """Writes a file of the copy; who else may read it is for this process's umask to say."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if is_program else 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _link_in_copy(source: Path, copy: Path) -> str:
+    """Makes a link as in the repository; where that would lead to nothing in the copy, it leads into the repository."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    target = source.readlink()
+    if target.is_absolute() or not (copy.parent / target).exists():
+        target = source.parent / target
+    copy.symlink_to(target)
+    return str(target)
+
+
+def _is_installed(name: str) -> bool:
+    """Returns whether a file below the repository is no part of it but of a Python environment within it."""
+    return "site-packages" in Path(name).parts or Path(name).parts[0].startswith(".")

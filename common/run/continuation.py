@@ -68,11 +68,13 @@ class Earlier:
         runs: The runs of the same kind and identity, the newest first.
         damaged: What may be such runs, and cannot be read.
         foreign: Such a run of another user, who alone continues it.
+        unread: How many folders of other users cannot be read.
     """
 
     runs: list[Run] = field(default_factory=list)
     damaged: list[DamagedRecordError] = field(default_factory=list)
     foreign: Path | None = None
+    unread: int = 0
 
 
 def own_run(folder: Path) -> Run:
@@ -104,6 +106,11 @@ def check_own_run(run: Run, wanted: Record) -> None:
     """
     if run.record.identity != wanted.identity:
         run.lock.release()
+        if run.record.origin and wanted.origin and run.record.origin.fingerprint != wanted.origin.fingerprint:
+            raise ConfigError(
+                f"{run.folder}: the checkpoint {wanted.origin.path}, which the run is to start from, has changed since "
+                "the job was submitted. Submit the command again."
+            )
         raise ConfigError(
             f"{run.folder}: the job composed another configuration (identity {wanted.identity}) than was submitted "
             f"({run.record.identity}). Is the data on this machine the same? Submit the command again."
@@ -123,7 +130,7 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
         may_continue: Whether an earlier run may be continued at all.
     """
     if not may_continue:
-        return new_run(path, wanted, "a new run, as config.ckpt_path asks")
+        return new_run(path, wanted, "a new run, as config.ckpt_path=null asks")
     # Only the newest: an older one was left for it, and two that go on would be two histories of one run.
     newest = next(iter(earlier.runs), None)
     # Each damaged run is named, whatever is chosen: it may be the one that should have been continued.
@@ -138,6 +145,8 @@ def choose_folder(path: Path, wanted: Record, earlier: Earlier, *, may_continue:
         reasons = [f"{earlier.foreign.name}, of the same identity, belongs to another user", *damages]
     else:
         reasons = damages or ["there is no earlier one of this identity"]
+    if earlier.unread:
+        reasons.append(f"passed over what other users left here and nobody else may read ({earlier.unread})")
     return new_run(path, wanted, f"a new run: {'; '.join(reasons)}")
 
 
@@ -178,8 +187,10 @@ def try_to_continue(run: Run, wanted: Record) -> str | None:
 def obstacle_to_continuing(run: Run, wanted: Record) -> str | None:
     """Returns why an earlier run is not to be continued by what its record says, or None if it is."""
     name, record = run.folder.name, run.record
-    if record.is_finished_at(wanted.budget):
+    if record.status == "finished" and wanted.budget == record.budget:
         return f"{name} is finished at this budget"
+    if record.is_finished_at(wanted.budget):
+        return f"{name} is finished at a larger budget than this"
     # An unfinished run that was asked for more is not cut short: it may be past this budget already.
     if wanted.budget != record.budget and not is_larger_budget(wanted.budget, record.budget):
         return f"{name} was asked for more than this"
@@ -223,7 +234,9 @@ def earlier_runs(parent: Path, wanted: Record, name: str | None = None) -> Earli
         try:
             run = read_run(folder)
         except DamagedRecordError as damage:
-            if damage.identity in (None, wanted.identity) and _is_run(folder, wanted) and not _is_foreign(folder):
+            if _is_foreign(folder):
+                earlier.unread += not os.access(folder, os.R_OK | os.X_OK) or os.path.lexists(folder / FILE_NAME)
+            elif damage.identity in (None, wanted.identity) and _is_run(folder, wanted):
                 earlier.damaged.append(damage)
             continue
         if (run.record.kind, run.record.identity) != (wanted.kind, wanted.identity):

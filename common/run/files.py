@@ -57,7 +57,7 @@ def open_file(folder: Path, name: str, flags: int = os.O_RDONLY) -> int:
     if fault is not None:
         raise UnusableFileError(f"{fault}. {REMEDY}")
     try:
-        descriptor = os.open(folder / name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(folder / name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except FileNotFoundError:
         raise
     except OSError as error:

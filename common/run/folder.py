@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import re
+import stat
 import tempfile
 from collections.abc import Callable
 from itertools import count
@@ -37,7 +38,7 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(wanted.parent)
         unnamed = Path(tempfile.mkdtemp(prefix=folder_prefix(NEW), dir=wanted.parent))
-        unnamed.chmod(0o755)
+        unnamed.chmod(_mode_of_new(unnamed))
         prepare(unnamed)
         return _rename(unnamed, wanted)
     except OSError as error:
@@ -45,6 +46,15 @@ def reserve_folder(wanted: Path, prepare: Callable[[Path], None]) -> Path:
             f"The run's folder {wanted} cannot be made: {error.strerror}. Outputs go below AI_RESEARCH_PATH; "
             "set it to a folder that you may write to."
         ) from error
+
+
+def _mode_of_new(folder: Path) -> int:
+    """Returns the permissions of a folder that is made here: by the umask and, in a group's folder, with its mark."""
+    probe = folder / "probe"
+    probe.mkdir()
+    mode = probe.stat().st_mode
+    probe.rmdir()
+    return stat.S_IMODE(mode)
 
 
 def make_ready(folder: Path, checkpoints: str) -> list[str]:

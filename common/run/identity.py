@@ -55,24 +55,6 @@ def is_larger_budget(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(pairs) and all(math.isnan(after) or math.isnan(before) or after > before for after, before in pairs)
 
 
-def code_fingerprints(folders: Sequence[Path], root: Path) -> dict[str, str]:
-    """Returns a fingerprint of each Python file that a run may execute; tests and `common/cli` are none.
-
-    Args:
-        folders: Searched with all below.
-        root: Paths are given relative to it, where they lie below it.
-    """
-    files = sorted(
-        path
-        for folder in folders
-        for path in folder.rglob("*.py")
-        if not path.name.endswith("_test.py") and not path.is_relative_to(root / "common" / "cli")
-    )
-    return {
-        str(path.relative_to(root) if path.is_relative_to(root) else path): _digest(path.read_bytes()) for path in files
-    }
-
-
 def changed_files(new: Mapping[str, str], old: Mapping[str, str]) -> list[str]:
     """Returns the files that differ between two sets of fingerprints, came or went."""
     return sorted(name for name in {*new, *old} if new.get(name) != old.get(name))

@@ -5,20 +5,18 @@ import getpass
 import os
 import platform
 import shlex
-import shutil
 import socket
-import subprocess
 import sys
-import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from common.run.continuation import Run
+from common.run.keys import redacted
 from common.run.metrics import read_last_metrics
-from common.run.record import Git, Launch, Machine, Status
-from common.utils.misc import available_cpus, repository_path
+from common.run.record import Launch, Machine, Status
+from common.utils.misc import available_cpus
 
 PACKAGES = (
     "torch",
@@ -43,7 +41,7 @@ def start_launch(run: Run, **facts: Any) -> None:
 
     Args:
         run: The run.
-        **facts: What only the caller knows: the seed, the data that is used, the origin.
+        **facts: What only the caller knows: the state of the code, the seed, the data that is used, the origin.
     """
     record, started = run.record, _now()
     run.update(
@@ -53,8 +51,6 @@ def start_launch(run: Run, **facts: Any) -> None:
         started=record.started or started,
         ended=None,
         error=None,
-        # A job runs from a copy of the code that was submitted, and of that the record knows already.
-        git=git_state(repository_path()) if record.snapshot is None else record.git,
         python=platform.python_version(),
         machine=machine(),
         launches=[*record.launches, Launch(started, os.getpid(), record.budget)],
@@ -95,12 +91,6 @@ def command_line() -> str:
     return shlex.join([sys.executable, *sys.argv])
 
 
-def redacted(text: str) -> str:
-    """Returns a text without the W&B key, should somebody have typed it."""
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "<WANDB_API_KEY>") if key else text
-
-
 def package_versions() -> dict[str, str]:
     """Returns the versions of the installed packages that can change a result."""
     versions = {}
@@ -120,60 +110,6 @@ def machine() -> Machine:
         available_cpus=available_cpus(),
         slurm_job_id=os.environ.get("SLURM_JOB_ID"),
     )
-
-
-def git_state(repository: Path) -> Git | None:
-    """Returns the commit, the branch and the whole uncommitted difference, new files included.
-
-    The difference is taken through a copy of the index, so that the repository itself is not touched.
-
-    Args:
-        repository: A git work tree.
-
-    Returns:
-        None where there is no git, or no commit to compare with.
-    """
-    if shutil.which("git") is None:
-        return None
-    commit = _git(repository, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return Git(
-        commit=commit.strip(),
-        branch=(_git(repository, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
-        uncommitted_diff=redacted(_uncommitted_diff(repository)),
-    )
-
-
-def _uncommitted_diff(repository: Path) -> str:
-    index = _git(repository, "rev-parse", "--git-path", "index")
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "index"
-        if index is not None and (repository / index.strip()).is_file():
-            shutil.copy(repository / index.strip(), copy)
-        environment = {
-            **os.environ,
-            "GIT_INDEX_FILE": str(copy),
-            "GIT_OBJECT_DIRECTORY": scratch,
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(
-                repository / (_git(repository, "rev-parse", "--git-path", "objects") or "").strip()
-            ),
-        }
-        _git(repository, "add", "--all", environment=environment)
-        return _git(repository, "diff", "--cached", "--binary", "HEAD", environment=environment) or ""
-
-
-def _git(repository: Path, *arguments: str, environment: dict[str, str] | None = None) -> str | None:
-    result = subprocess.run(
-        ["git", *arguments],
-        cwd=repository,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        env=environment,
-        check=False,
-    )
-    return result.stdout if result.returncode == 0 else None
 
 
 def _user() -> str | None:

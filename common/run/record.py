@@ -34,18 +34,61 @@ MOST_DIGITS = 300
 
 
 @dataclass
-class Git:
-    """The state of the code's repository.
+class ChangedFile:
+    """What a file that differs from the commit holds, as text or, where it is none, as base64.
 
     Attributes:
-        commit: The commit's hash.
-        branch: The branch's name.
-        uncommitted_diff: All that differs from the commit, new files included.
+        mode: Git's: 100644, 100755 for a program, 120000 for a link, whose target is the text.
+        text: The content.
+        base64: The content.
     """
 
-    commit: str
+    mode: str
+    text: str | None = None
+    base64: str | None = None
+
+
+@dataclass
+class Git:
+    """The state of the code: see `common.run.uncommitted`.
+
+    Attributes:
+        commit: The commit's hash; empty where nothing could be recorded.
+        branch: The branch's name.
+        folder: Where the code lies in its repository; empty for its top.
+        changed: The files that differ from the commit or are new, by name.
+        deleted: The files of the commit that are not there.
+        uncommitted_diff: The same for people to read, as far as it is short.
+        problems: What could not be recorded, and why.
+    """
+
+    commit: str = ""
     branch: str = ""
+    folder: str = ""
+    changed: dict[str, ChangedFile] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
     uncommitted_diff: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Origin:
+    """The checkpoint of another run that a run starts from: part of what its result depends on.
+
+    Attributes:
+        path: The file.
+        fingerprint: Of its content.
+        identity: Of the run that wrote it; None where that is unknown.
+    """
+
+    path: str
+    fingerprint: str
+    identity: str | None = None
+
+    def __str__(self) -> str:
+        """Returns it for people."""
+        run = f" of run {self.identity}" if self.identity else ""
+        return f"{self.path}{run} (fingerprint {self.fingerprint})"
 
 
 @dataclass
@@ -128,8 +171,8 @@ class Record:
         error: What ended it, unless it finished.
         seed: The seed.
         data: What the components say of the data that is used.
-        origin: The checkpoint of another run that this one started from.
-        git: The state of the repository; None where there is none.
+        origin: The checkpoint of another run that this one starts from; None where it starts from scratch.
+        git: The state of the code; None before the first launch.
         python: Python's version.
         machine: Where it ran.
         snapshot: The hash of the copy of the code that it runs from; None where it runs from the repository.
@@ -157,7 +200,7 @@ class Record:
     error: str | None = None
     seed: int | None = None
     data: dict[str, Any] = field(default_factory=dict)
-    origin: str | None = None
+    origin: Origin | None = None
     git: Git | None = None
     python: str | None = None
     machine: Machine | None = None

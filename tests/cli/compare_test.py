@@ -77,6 +77,19 @@ def test_the_same_identity_counts_once_the_newest_finished(ai_research: Any, mak
     assert str(again) in group["runs"]
 
 
+def test_a_run_from_a_checkpoint_is_a_group_of_its_own(ai_research: Any, make_run: Any) -> None:
+    """The later one, which had started from foreign weights, does not replace the one from scratch."""
+    origin = {"path": "/other/last.ckpt", "fingerprint": "0123456789ab", "identity": "abcdef012345"}
+    make_run(metrics=[{"step": 1, "val/loss": 0.5}])
+    make_run(metrics=[{"step": 1, "val/loss": 0.25}], origin=origin)
+    groups = ai_research("compare", "project/task", "--json").json["groups"]
+    starts = {group["settings"].get("starts from"): group["metrics"]["val/loss"]["mean"] for group in groups}
+    assert starts == {None: 0.5, "abcdef012345 0123456789ab": 0.25}
+    assert "starts from" in ai_research("compare", "project/task").out
+    assert "from abcdef012345" in ai_research("ls").out
+    assert "/other/last.ckpt of run abcdef012345 (fingerprint 0123456789ab)" in ai_research("show", "last").out
+
+
 def test_one_seed_as_a_plain_run_and_as_a_point_counts_once(ai_research: Any, make_seeds: Any, make_run: Any) -> None:
     """Their identities differ: what a sweep varies is a part of a point's."""
     make_seeds([1.0, 2.0])

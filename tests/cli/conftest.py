@@ -188,14 +188,12 @@ def copy_of_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def in_copy(copy_of_repository: Path, root: Path) -> Callable[..., Said]:
-    """Runs Python in the copy of the repository, with its code."""
+    """Runs Python in the copy of the repository, or another one, with its code."""
 
-    def run(*arguments: object) -> Said:
-        environment = {**os.environ, "PYTHONPATH": str(copy_of_repository), "AI_RESEARCH_PATH": str(root)}
+    def run(*arguments: object, place: Path = copy_of_repository) -> Said:
+        environment = {**os.environ, "PYTHONPATH": str(place), "AI_RESEARCH_PATH": str(root)}
         words = [sys.executable, *map(str, arguments)]
-        result = subprocess.run(
-            words, cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
         return Said(result.returncode, result.stdout, result.stderr)
 
     return run

@@ -238,10 +238,42 @@ def test_a_file_system_without_locks(root: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_container_runtime_and_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert [finding.verdict for finding in machine_checks.check_containers()] == ["warning"]
-    assert [finding.verdict for finding in checks.check_git()] == ["warning"]
+    (finding,) = checks.check_git()
+    assert (finding.verdict, finding.detail) == (
+        "warning", "runs cannot record their code: its whole state, since git is not installed"
+    )  # fmt: skip
     assert [finding.detail for finding in machine_checks.check_slurm()] == [
         "not here: hydra/launcher=local is what there is"
     ]
+
+
+def test_git_is_judged_by_what_a_run_would_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    (repository / "projects").mkdir(parents=True)
+    (repository / "projects" / "a.py").touch()
+    monkeypatch.setattr(checks, "repository_path", lambda: repository)
+
+    def seen() -> tuple[str, str]:
+        (finding,) = checks.check_git()
+        return finding.verdict, finding.detail
+
+    assert seen() == (
+        "warning",
+        f"runs cannot record their code: its whole state, since {repository} is in no git work tree",
+    )
+    subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
+    assert seen()[1].endswith(f"the repository of {repository} has no commit, or none that git can read")
+    author = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    subprocess.run(["git", *author, "commit", "-q", "-m", "first"], cwd=repository, check=True)
+    assert seen()[0] == "good"
+    if os.geteuid() == 0:
+        os.chown(repository, 65534, 65534)  # "Dubious ownership", as git calls it.
+        assert seen()[0] == "good"
+    (repository / "projects" / "large.py").write_bytes(bytes(1_000_001))
+    verdict, detail = seen()
+    assert verdict == "warning"
+    assert detail.endswith("but not: projects/large.py: changed or new, and larger than 1 MB")
 
 
 @pytest.mark.slow

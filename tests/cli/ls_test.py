@@ -162,8 +162,8 @@ def test_a_neuroevolution_sweep_shows_its_best_champion(ai_research: Any, make_r
     make_run("p/t/2026-01-31_12-00-00", kind="sweep", engine=engine)
     for number, reward in enumerate([10.0, 30.0, 20.0]):
         name = f"p/t/2026-01-31_12-00-00/{number}_x"
-        make_run(name, kind="point", metrics=[{"step": 3, "champion/test": reward}], engine=engine)
-    assert "best: champion/test 30" in ai_research("ls").out
+        make_run(name, kind="point", metrics=[{"step": 3, "champion/validation": reward}], engine=engine)
+    assert "best: champion/validation 30" in ai_research("ls").out
     budget, rows = {"config.num_generations": 8}, [{"step": 1, "time": 1.0}]
     running = make_run(status="running", budget=budget, metrics=rows, engine=engine)
     held(running)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from common.cli.new import Kind, tidy, write_project
+from common.cli.new import Kind, new_folder, tidy, write_project
 from common.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,6 +43,32 @@ def test_a_name_that_no_package_can_have_is_refused(ai_research: Any, name: str)
     assert "cannot be a project's name" in said.err
 
 
+@pytest.mark.parametrize("name", ["on", "off", "y", "n", "yes", "no", "true", "false", "null", "nan", "inf"])
+def test_a_name_that_a_configuration_reads_as_something_else_is_refused(ai_research: Any, name: str) -> None:
+    said = ai_research("new", name, "--kind", "dl")
+    assert said.status == 2
+    assert "a configuration would read it as a value of another kind" in said.err
+
+
+@pytest.mark.parametrize("name", ["base", "base_", "base__"])
+def test_a_name_that_makes_a_class_its_own_parent_is_refused(ai_research: Any, name: str) -> None:
+    said = ai_research("new", name, "--kind", "dl")
+    assert said.status == 2
+    assert f"{name!r} cannot be a project's name: there is a BaseDataModule already" in said.err
+
+
+@pytest.mark.parametrize("name", ["test", "tests", "test_this"])
+def test_a_name_whose_classes_pytest_takes_for_tests_is_refused(ai_research: Any, name: str) -> None:
+    said = ai_research("new", name, "--kind", "ne")
+    assert said.status == 2
+    assert "pytest would read its classes as tests" in said.err
+
+
+@pytest.mark.parametrize("name", ["none", "ones", "basement", "latest", "two_moons", "match"])
+def test_names_that_only_look_like_those_are_taken(name: str) -> None:
+    assert new_folder(name).name == name
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_placeholder_is_left(tmp_path: Path, kind: Any) -> None:
     written = write_project(tmp_path / "two_moons", kind)
@@ -71,7 +97,5 @@ def test_style_is_clean_whatever_the_names_length(tmp_path: Path, kind: Any, nam
 
 
 def test_a_folder_that_exists_is_left_alone() -> None:
-    from common.cli.new import new_folder
-
     with pytest.raises(ConfigError, match="exists already"):
         new_folder("classify_mnist")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.run.identity import code_fingerprints
+from common.run.code import code_fingerprints
 from common.utils.misc import repository_path
 from tests.cli.browser import CHROMIUM, visit
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from common.cli.differences import first_difference_of_metrics, first_difference_of_parameters
-from common.cli.reproduce import environment_differences
+from common.cli.reproduce import check_restored, environment_differences
 from common.cli.restore import budget_spent, chosen_settings, replaying_command
 from common.cli.runs import read_run
 from common.dl.engine import DEEP_LEARNING
 from common.engine import Engine
+from common.errors import ConfigError
 from common.ne.engine import NEUROEVOLUTION
+from common.run.code import code_fingerprints
 
 ROWS = [{"step": 1, "time": 1.0, "loss": 0.5}, {"step": 2, "time": 2.0, "loss": float("nan")}]
 
@@ -83,13 +85,44 @@ def test_the_command_keeps_overrides_and_sets_its_own(replayable: Any) -> None:
     words = replayable(given, ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=8", "hydra.launcher.detach=true"],
                        {"hydra.launcher.cpus_per_task": 2})  # fmt: skip
     assert words == [
-        "task=task", "config.seed=3", "+trainer.max_time=1", "config.ckpt_path=null", "config.data_dir='/the data'",
-        "hydra/launcher=local", "hydra.launcher.cpus_per_task=2",
+        "task=task", "config.seed=3", "+trainer.max_time=1", "hydra/launcher=slurm", "hydra.launcher.detach=true",
+        "config.ckpt_path=last", "config.data_dir='/the data'", "hydra.launcher.cpus_per_task=2",
     ]  # fmt: skip
 
 
+def test_a_run_on_several_machines_is_not_made_again_on_one(make_run: Any, tmp_path: Path) -> None:
+    folder = make_run(settings={"config.data_dir": "/data"})
+    script = tmp_path / "projects/project/train.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    settings = {"hydra": {"overrides": {"task": [], "hydra": []}, "launcher": {"nodes": 2}}}
+    (folder / ".hydra" / "hydra.yaml").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="ran on 2 machines together"):
+        replaying_command(read_run(folder), tmp_path, {})
+
+
+def test_code_that_is_not_what_the_run_ran_on_is_never_run(make_run: Any, tmp_path: Path) -> None:
+    """The first file that differs, came or went is named, and why it could be so."""
+    for name in ("same.py", "other.py"):
+        (tmp_path / "common").mkdir(exist_ok=True)
+        (tmp_path / "common" / name).write_text("x = 1\n")
+    whole = code_fingerprints([tmp_path / "common"], tmp_path)
+    check_restored(read_run(make_run(code=whole)), tmp_path)
+    git = {"commit": "1", "problems": ["common/lost.py: changed or new, and larger than 1 MB"]}
+    for code, text in (
+        (whole | {"common/other.py": "0"}, "common/other.py differs. Nothing was run."),
+        (whole | {"common/lost.py": "0"}, "common/lost.py is missing. Nothing was run. What could not be recorded at "
+                                          "the launch: common/lost.py: changed or new, and larger than 1 MB."),
+        ({"common/same.py": whole["common/same.py"]}, "common/other.py was not there. Nothing was run."),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"^The restored code is not what the run ran on: {text}"):
+            check_restored(read_run(make_run(code=code, git=git)), tmp_path)
+
+
 def test_a_run_that_began_from_a_checkpoint_begins_there_again(replayable: Any) -> None:
-    assert "config.ckpt_path='/a/b.ckpt'" in replayable(["task=task"], [], {}, origin="/a/b.ckpt")
+    assert "config.ckpt_path='/a/b.ckpt'" in replayable(
+        ["task=task"], [], {}, origin={"path": "/a/b.ckpt", "fingerprint": "1"}
+    )
 
 
 def test_what_a_run_chose_is_fixed() -> None:
@@ -128,6 +161,10 @@ def test_a_reproduction_ends_where_the_run_ended(
     [
         ({"kind": "sweep"}, "is a sweep: give one of its points"),
         ({"git": None}, "recorded no commit"),
+        ({"git": {"problems": ["its whole state, since git is not installed"]}}, "since git is not installed"),
+        ({"status": "stopped"}, "has logged nothing before it ended"),
+        ({"origin": {"path": __file__, "fingerprint": "0" * 12}}, "which the run starts from, has changed since"),
+        ({"origin": {"path": "/gone.ckpt", "fingerprint": "0" * 12}}, "'/gone.ckpt' cannot be read: No such file"),
         ({"git": {"commit": "0" * 40, "branch": "gone"}}, f"commit {'0' * 40} (branch gone) is not in"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_run_can_start_afresh_or_from_a_checkpoint(launch, at_step, tmp_path: 
     folders = sorted((tmp_path / "place/data/classify_mnist/mlp").iterdir())
     records = [(folder / "provenance.json").read_text() for folder in folders]
     assert len(folders) == 3
-    assert [f'"origin": "{last}"' in record for record in records] == [False, False, True]
+    assert [f'"path": "{last}"' in record for record in records] == [False, False, True]
 
 
 @pytest.mark.parametrize("names", [("last", "previous", "best"), ("best",)], ids=["all", "best"])

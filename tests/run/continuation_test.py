@@ -52,6 +52,9 @@ def test_a_finished_run_is_left_alone_unless_more_is_asked(tmp_path: Path) -> No
     assert "finished at this budget" in choose(tmp_path, launch(budget={"trainer.max_epochs": 3})).reason
     for folder in tmp_path.glob("now_*"):
         shutil.rmtree(folder)
+    shorter = choose(tmp_path, launch(budget={"trainer.max_epochs": 2}))
+    assert "now is finished at a larger budget than this" in shorter.reason
+    shutil.rmtree(shorter.folder)
     longer = choose(tmp_path, launch(budget={"trainer.max_epochs": 5}))
     assert longer.folder == first.folder
     assert longer.record.budget == {"trainer.max_epochs": 5}
@@ -185,8 +188,9 @@ def check_beside_another_users_run(root: Path, mode: int) -> None:
         return run.reason
 
     reason = as_another_user(start)
-    expected = "now, of the same identity, belongs to another user" if mode else "there is no earlier one"
-    assert expected in reason
+    read = "a new run: now, of the same identity, belongs to another user"
+    unread = "passed over what other users left here and nobody else may read (1)"
+    assert reason == (read if mode else f"a new run: there is no earlier one of this identity; {unread}")
     assert (theirs.folder / "provenance.json").read_bytes() == before
     theirs.folder.chmod(0o755)
 

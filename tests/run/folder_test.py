@@ -1,5 +1,6 @@
 """A run's folder is made once and never shared; its names are safe and bounded."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
+from common.run.files import open_file
 from common.run.folder import MAX_NAME_BYTES, name_of_point, reserve_folder
 
 
@@ -115,3 +117,23 @@ def test_a_name_is_safe_and_bounded(overrides: list[str], tmp_path: Path) -> Non
 )
 def test_differing_overrides_get_differing_names(one: list[str], other: list[str]) -> None:
     assert name_of_point(0, 2, one) != name_of_point(0, 2, other)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o700), (0o022, 0o755), (0o002, 0o775)])
+def test_the_umask_and_the_groups_mark_say_who_may_enter(tmp_path: Path, umask: int, mode: int) -> None:
+    for mark in (0, 0o2000):
+        parent = tmp_path / f"parent{mark}"
+        parent.mkdir()
+        parent.chmod(0o777 | mark)
+        before = os.umask(umask)
+        try:
+            folder = reserve_folder(parent / "run", open_new)
+        finally:
+            os.umask(before)
+        assert folder.stat().st_mode & 0o7777 == mode | mark
+        assert (folder / ".lock").stat().st_mode & 0o777 == mode & 0o666
+
+
+def open_new(folder: Path) -> None:
+    """Makes a file as the launcher does."""
+    os.close(open_file(folder, ".lock", os.O_RDWR | os.O_CREAT))

@@ -11,10 +11,10 @@ from common.dl.engine import DEEP_LEARNING
 from common.engine import Engine
 from common.ne.engine import NEUROEVOLUTION
 from common.run.changes import flattened
+from common.run.code import code_fingerprints
 from common.run.identity import (
     budget_of,
     changed_files,
-    code_fingerprints,
     fingerprint_files,
     identity_of,
     is_larger_budget,

@@ -17,7 +17,6 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, Timer
 
-from common.config import CONTINUE
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
 from common.dl.checks import reason_against
 from common.dl.config import DeepLearningSubtaskConfig
@@ -83,7 +82,7 @@ class Checkpointer(Callback):
         self.is_continuation = is_continuation
         self.advice = (
             "The same command continues."
-            if config.ckpt_path == CONTINUE
+            if config.ckpt_path is not None
             else "The same command without config.ckpt_path continues."
         )
         self.best_loss = float("inf")

@@ -18,11 +18,11 @@ from common.launch import local
 from common.launch.display import OVER, Display, Job, State, displayed
 from common.launch.point import Command, Composer, Point
 from common.launch.resources import SlurmResources
-from common.launch.role import folder_of_job
+from common.launch.role import folder_of_job, is_replay
 from common.launch.slurm.batch import FOLDER_NAME as SLURM
 from common.launch.slurm.batch import HELD, write_jobs
 from common.launch.slurm.commands import cancel, jobs_from, largest_array, release, submit
-from common.launch.snapshot import FOLDER_NAME, snapshot_facts
+from common.launch.snapshot import FOLDER_NAME, list_for_copy, snapshot_facts
 from common.launch.sweep.run import SweepFolder, result_of, run_sweep
 from common.launch.sweep.search import outcome_of
 from common.run.continuation import Run
@@ -139,7 +139,7 @@ def launch(command: Command) -> list[JobReturn]:
         ConfigError: the points depend on each other, and nobody would wait for the first ones.
         RunError: at least one job failed.
     """
-    if folder_of_job() is not None:
+    if folder_of_job() is not None or is_replay():
         return local.launch(command)
     _check_detached(command)
     cancel_abandoned(Path(command.config.hydra.sweep.dir).parent)
@@ -148,8 +148,10 @@ def launch(command: Command) -> list[JobReturn]:
     if command.search.swept:
         return run_sweep(command, composer, partial(submit_batch, command))
     (point,) = points
+    listing = list_for_copy()
     run = local.choose_run(command, point)
-    tasks = _submit(command, run, [(point, run)], snapshot_facts(run.folder, run.record.engine.checkpoints))
+    facts = snapshot_facts(run.folder, run.record.engine.checkpoints, listing, composer.code_state)
+    tasks = _submit(command, run, [(point, run)], facts)
     if _resources_of(command).detach:
         print(how_to_follow(tasks, run.folder))
         return []
@@ -194,7 +196,11 @@ def cancel_abandoned(parent: Path) -> None:
     """
     for marker in parent.glob(f"*/{SLURM}/{HELD}"):
         lock = FolderLock(marker.parents[1])
-        if not lock.acquire():  # The command is still at it.
+        try:
+            if not lock.acquire():  # The command is still at it.
+                continue
+        except OSError as error:  # It is another person's, who alone can cancel it.
+            print(f"{marker.parents[1]}, which waits for its jobs, is passed over: {error.strerror}.", flush=True)
             continue
         try:
             for job_id in jobs_from(marker.parent):

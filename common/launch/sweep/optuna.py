@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.engine import Direction, Engine
 from common.errors import ConfigError, RunError
-from common.launch.role import folder_of_first_rank, folder_of_job
+from common.launch.role import folder_of_first_rank, folder_of_job, is_replay
 from common.launch.sweep.search import Grid, Outcome, Proposal, Search, parse_overrides, text_of, values_of
 from common.utils.beartype import ge
 
@@ -270,7 +270,7 @@ def search_of(sweeper: DictConfig, arguments: list[str], engine: Engine) -> Sear
     Raises:
         ConfigError: the sweeper cannot sweep over what is asked for.
     """
-    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None
+    is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None or is_replay()
     if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
         return Grid(arguments)
     fields: Any = OmegaConf.to_container(sweeper, resolve=True)

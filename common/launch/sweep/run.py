@@ -20,8 +20,9 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from common.errors import RunError, RunStoppedError
+from common.launch.code_state import CodeState
 from common.launch.point import Command, Composer, Point
-from common.launch.snapshot import snapshot_facts
+from common.launch.snapshot import list_for_copy, snapshot_facts
 from common.launch.sweep.search import Outcome, Search, outcome_of
 from common.run.atomic import write_text_atomically
 from common.run.continuation import Earlier, Run, choose_folder, earlier_runs, runs_below, take_over
@@ -215,20 +216,25 @@ def _newest_finished(runs: list[Run], point: Point) -> Run | None:
 
 
 @contextmanager
-def opened_sweep(command: Command, examples: list[Point]) -> Iterator[SweepFolder]:
+def opened_sweep(command: Command, examples: list[Point], code_state: CodeState | None) -> Iterator[SweepFolder]:
     """Chooses and locks a sweep's folder for the block, copies the code into it, and reports at the end.
 
     Args:
         command: What is asked for.
         examples: Points that stand for all.
+        code_state: The state of the code.
 
     Raises:
-        ConfigError: something in the folder is not what its name says; nothing was changed.
+        ConfigError: a point could not run from the copy, or a name in the folder misleads; nothing was changed.
     """
+    listing = list_for_copy()
     run = choose_sweep(command.search, examples, Path(command.config.hydra.sweep.dir))
     print(f"Sweep of {command.search.num_points} points in {run.folder} ({run.reason}).", flush=True)
     try:
-        facts, before = snapshot_facts(run.folder, run.record.engine.checkpoints), read_record(run.folder)
+        facts, before = (
+            snapshot_facts(run.folder, run.record.engine.checkpoints, listing, code_state),
+            read_record(run.folder),
+        )
         run.record = replace(run.record, **facts)
         start_launch(run)
         sweep = SweepFolder(run, command.search, facts, before)
@@ -299,7 +305,7 @@ def run_sweep(command: Command, composer: Composer, run_batch: RunBatch) -> list
         RunError: at least one point failed; the others were finished first.
         RunStoppedError: the sweep was asked to stop, or points of it were taken out of a cluster's queue.
     """
-    with opened_sweep(command, composer.examples()) as sweep:
+    with opened_sweep(command, composer.examples(), composer.code_state) as sweep:
         for batch in command.search.batches(sweep.folder):
             points = composer.points(batch)
             sweep.points += points
