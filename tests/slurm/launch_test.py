@@ -67,8 +67,17 @@ def start_now(login: LoginNode, job: str) -> None:
     login.slurm("scontrol", "update", f"JobId={job}", "StartTime=now+3")
 
 
-def test_task_runs_as_a_job_with_the_cpus_asked_for(login: LoginNode) -> None:
-    status, printed = login.run("fnn", *SHORT, "hydra.launcher.cpus_per_task=2")
+def test_task_runs_as_a_job_with_the_cpus_and_by_the_python_asked_for(login: LoginNode, tmp_path: Path) -> None:
+    wrapper = tmp_path / "in_container"
+    wrapper.write_text(f'#!/bin/sh\necho "$PREPARED" > {tmp_path}/proof\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    status, printed = login.run(
+        "fnn",
+        *SHORT,
+        "hydra.launcher.cpus_per_task=2",
+        f"hydra.launcher.python='{wrapper} {sys.executable}'",
+        "hydra.launcher.setup=['export PREPARED=yes']",
+    )
     assert status == 0, printed
     record = record_of(login.folder("fnn"))
     assert record["status"] == "finished"
@@ -77,6 +86,7 @@ def test_task_runs_as_a_job_with_the_cpus_asked_for(login: LoginNode) -> None:
     assert "NumCPUs=2" in described
     assert "TimeLimit=7-00:00:00" in described
     assert [line.split(": ")[1].split()[0] for line in printed.splitlines() if ": " in line][-1] == "finished"
+    assert (tmp_path / "proof").read_text() == "yes\n"
 
 
 def test_sweep_names_the_point_that_failed_and_finishes_the_others(login: LoginNode) -> None:
@@ -163,20 +173,6 @@ def test_job_whose_second_node_fails_at_once_is_not_queued_again(login: LoginNod
     status, printed = login.run("fnn", *PAIR, *TWO_NODES, f"hydra.launcher.python={wrapper}")
     assert status == 1, printed
     assert "Restarts=0" in login.slurm("scontrol", "show", "job", number_of_job(login))
-
-
-def test_python_may_be_a_command_of_ones_own(login: LoginNode, tmp_path: Path) -> None:
-    wrapper = tmp_path / "in_container"
-    wrapper.write_text(f'#!/bin/sh\necho "$PREPARED" > {tmp_path}/proof\nexec "$@"\n')
-    wrapper.chmod(0o755)
-    status, printed = login.run(
-        "fnn",
-        *SHORT,
-        f"hydra.launcher.python='{wrapper} {sys.executable}'",
-        "hydra.launcher.setup=['export PREPARED=yes']",
-    )
-    assert status == 0, printed
-    assert (tmp_path / "proof").read_text() == "yes\n"
 
 
 @pytest.mark.parametrize("words", commands(CLUSTER), ids=shlex.join)
