@@ -1,14 +1,14 @@
 """Sends a batch through a network before anything starts, to see whether they fit each other."""
 
 import functools
-import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from hydra_zen import instantiate
 from lightning_utilities.core.apply_func import apply_to_collection
-from omegaconf import DictConfig, OmegaConf
 
 from common.check.problem import Problem
 from common.dl.datamodule.base import BaseDataModule
@@ -24,32 +24,51 @@ UNUSED = {
 """What does not touch shapes: without it, more points are alike."""
 
 
-def check_shapes(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_shapes(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the network, or the loss, cannot take a batch of the data module's example.
 
     Nothing is judged where the data module has no example, or could not be built, or the network. Configurations that
     are alike are tried once.
 
     Args:
-        config: A composed and resolved configuration.
+        config: A configuration, resolved, in plain containers.
         wrong_keys: What is known to be wrong with it.
     """
     unused = tuple(f"litmodule.{part}" for part in UNUSED)
     if any(key.startswith(("datamodule", "litmodule")) and not key.startswith(unused) for key in wrong_keys):
         return []
-    tree: Any = {key: OmegaConf.to_container(config[key]) for key in ("datamodule", "litmodule")}
-    tree["litmodule"] |= UNUSED
-    problem = _try(json.dumps(tree, sort_keys=True, default=str))
+    tree = {"datamodule": _unseeded(config["datamodule"]), "litmodule": config["litmodule"] | UNUSED}
+    problem = _try(Parts(repr(tree), tree))
     return [problem] if problem else []
 
 
-@functools.cache
-def _try(text: str) -> Problem | None:
+@dataclass(frozen=True)
+class Parts:
+    """What is tried.
+
+    Attributes:
+        text: What tells it from others.
+        tree: Data module and Lightning module in plain containers.
+    """
+
+    text: str
+    tree: dict[str, Any] = field(compare=False)
+
+
+def _unseeded(datamodule: Any) -> Any:
+    """Returns a data module's node with the same seed for all: no shape depends on it."""
+    config = datamodule.get("config")
+    is_seeded = isinstance(config, dict) and "seed" in config
+    return datamodule | {"config": config | {"seed": 0}} if is_seeded else datamodule
+
+
+@functools.lru_cache(maxsize=1000)
+def _try(parts: Parts) -> Problem | None:
     """Tries a batch without numbers, on the device `meta`, and only if that fails, with numbers.
 
     The first costs milliseconds whatever the network's size, but may fail for other reasons than shapes.
     """
-    tree = json.loads(text)
+    tree = parts.tree
     datamodule: BaseDataModule = instantiate(tree["datamodule"])
     batch = datamodule.example_batch()
     if batch is None or _error_on("meta", tree, batch) is None:

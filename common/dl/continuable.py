@@ -1,14 +1,13 @@
 """Refuses, before anything starts, what a run could not continue to the same result, and says what does the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import callbacks
 from pytorch_lightning.callbacks.spike import SpikeDetection
 
 from common.check.problem import Problem
-from common.check.tree import join, nodes, target_of
+from common.check.tree import join, nodes, select, target_of
 from common.dl.datamodule.base import BaseDataModule
 
 AVERAGE = (
@@ -39,11 +38,11 @@ REFUSED_CALLBACKS: dict[type[callbacks.Callback], str] = {
 """For each class of Lightning's callbacks, subclasses included, why it is refused, and what to do instead."""
 
 
-def check_continuable(config: DictConfig) -> list[Problem]:
+def check_continuable(config: Mapping[Any, Any]) -> list[Problem]:
     """Returns a problem for each part of a configuration that would end an interrupted run with another result.
 
     Args:
-        config: A composed and resolved configuration.
+        config: A configuration, resolved, in plain containers.
     """
     return [*_refused_callbacks(config), *_refused_settings(config), *_refused_loaders(config)]
 
@@ -54,20 +53,17 @@ def reason_against(callback: type[Any]) -> str | None:
     return next(reasons, None)
 
 
-def _refused_callbacks(config: DictConfig) -> Iterator[Problem]:
+def _refused_callbacks(config: Mapping[Any, Any]) -> Iterator[Problem]:
     for root in ("callbacks", "trainer.callbacks"):
-        tree = OmegaConf.select(config, root)
-        if not OmegaConf.is_config(tree):
-            continue
-        for path, node in nodes(OmegaConf.to_container(tree), root):
+        for path, node in nodes(select(config, root), root):
             callback = _class_of(node)
             reason = reason_against(callback)
             if reason is not None:
                 yield Problem(path, f"{path}: {callback.__name__} is refused: {reason}.")
 
 
-def _refused_settings(config: DictConfig) -> Iterator[Problem]:
-    interval = OmegaConf.select(config, "trainer.val_check_interval")
+def _refused_settings(config: Mapping[Any, Any]) -> Iterator[Problem]:
+    interval = select(config, "trainer.val_check_interval")
     if interval is not None and not isinstance(interval, int | float):
         key = join("trainer", "val_check_interval")
         yield Problem(
@@ -77,11 +73,10 @@ def _refused_settings(config: DictConfig) -> Iterator[Problem]:
         )
 
 
-def _refused_loaders(config: DictConfig) -> Iterator[Problem]:
+def _refused_loaders(config: Mapping[Any, Any]) -> Iterator[Problem]:
     """Several ranks would all be served the same samples."""
-    node = OmegaConf.select(config, "datamodule")
-    datamodule = _class_of(OmegaConf.to_container(node) if OmegaConf.is_config(node) else None)
-    numbers = [OmegaConf.select(config, f"trainer.{key}") for key in ("devices", "num_nodes")]
+    datamodule = _class_of(select(config, "datamodule"))
+    numbers = [select(config, f"trainer.{key}") for key in ("devices", "num_nodes")]
     is_own = issubclass(datamodule, BaseDataModule)
     is_own = is_own and datamodule.train_dataloader is not BaseDataModule.train_dataloader
     if is_own and any(isinstance(number, int) and number > 1 for number in numbers):

@@ -5,12 +5,11 @@ launch of its own, with a folder; were it told of others, it would wait for them
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.plugins import CheckpointIO, ClusterEnvironment
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
 from common.check.problem import Problem
@@ -26,18 +25,18 @@ ACCELERATORS = {"cpu": ("cpu",), "gpu": ("gpu", "cuda")}
 """What `trainer.accelerator` may be for each value of `config.device`."""
 
 
-def check_devices(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_devices(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem for each key of the trainer that says something else than the launcher.
 
     Args:
-        config: A composed and resolved configuration. Hydra's current one has the launcher's numbers, settled.
+        config: A configuration, resolved, in plain containers. Hydra's current one has the launcher's numbers, settled.
         wrong_keys: What is known to be wrong with it.
     """
-    trainer: Any = OmegaConf.to_container(config.trainer) if isinstance(config.get("trainer"), DictConfig) else None
-    if trainer is None or any(key.startswith(("hydra", "config")) for key in wrong_keys):
+    trainer = config.get("trainer")
+    if not isinstance(trainer, dict) or any(key.startswith(("hydra", "config")) for key in wrong_keys):
         return []
     launcher = HydraConfig.get().launcher
-    device, nodes, ranks = config.config.device, launcher.nodes, launcher.tasks_per_node
+    device, nodes, ranks = config["config"]["device"], launcher.nodes, launcher.tasks_per_node
     problems = [
         *_check_numbers(trainer, device, nodes, ranks),
         *_check_strategy(trainer.get("strategy", "auto")),

@@ -1,15 +1,38 @@
 """Registers the trainer, the callbacks, the loggers, and what the folders below register."""
 
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
 from hydra_zen import ZenStore, builds
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
+from torch.utils.data import DataLoader
 
+from common.check.annotations import declare
 from common.dl.config import DeepLearningSubtaskConfig, DeepLearningTaskConfig
 from common.dl.litmodule.store import store_configs as store_litmodule_configs
 from common.dl.outputs.metrics import NoLogger
 from common.dl.outputs.wandb_logger import SteadyWandbLogger
 from common.store import store_loggers, store_task
+from common.utils.beartype import ge
 from common.utils.hydra_zen import generate_config, generate_config_partial
+
+declare(
+    DataLoader,
+    batch_size=Annotated[int, ge(1)] | None,
+    shuffle=bool | None,
+    num_workers=Annotated[int, ge(0)],
+    collate_fn=Callable[..., Any] | None,
+    pin_memory=bool,
+    drop_last=bool,
+    timeout=Annotated[float, ge(0)],
+    worker_init_fn=Callable[..., Any] | None,
+    multiprocessing_context=Literal["fork", "spawn", "forkserver"] | None,
+    prefetch_factor=Annotated[int, ge(1)] | None,
+    persistent_workers=bool,
+    pin_memory_device=str,
+    in_order=bool,
+)
 
 
 def store_configs(store: ZenStore) -> None:

@@ -4,9 +4,10 @@ Hydra takes a tenth of a second to compose a configuration, and a value is the l
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from hydra import version
 from hydra.core.config_search_path import ConfigSearchPath
@@ -22,7 +23,8 @@ from common.foreign.hydra import (
     get_overrides_dirname,
     use_loader,
 )
-from common.launch.sweep.search import parse_overrides, text_of
+from common.launch.sweep.search import parse_overrides, parse_with, text_of
+from common.utils.hydra import origins
 from common.utils.runner import get_absolute_project_path, get_task_name
 
 CONFIG_NAME = "config"
@@ -30,6 +32,88 @@ CONFIG_NAME = "config"
 
 VERSION_BASE = "1.3"
 """The version of Hydra whose defaults hold."""
+
+
+class Template:
+    """Configurations that differ in the values of some keys, resolved: only what depends on these is done anew.
+
+    Args:
+        config: One of them, unresolved.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self.origins = origins(config)
+        self._config = config
+        self._shared: DictConfig | None = None
+        self._plain: dict[Any, Any] = {}
+        self._dependent: list[tuple[Any, ...]] = []
+
+    def resolved(self, values: list[Override], put: Callable[[list[Override], DictConfig], None]) -> dict[Any, Any]:
+        """Returns the configuration with some values, in plain containers.
+
+        Args:
+            values: The same keys each time.
+            put: Puts them into a configuration.
+        """
+        keys = [tuple(one.key_or_group.split(".")) for one in values]
+        is_simple = not any("[" in one.key_or_group or "${" in str(one.value()) for one in values)
+        if self._shared is None or not is_simple:
+            return self._from_scratch(values, put, keys if is_simple else None)
+        try:
+            put(values, self._shared)
+            found = {path: _select(self._shared, path) for path in (*keys, *self._dependent)}
+        except Exception:  # What is wrong shows there, as it does for a single run.
+            return self._from_scratch(values, put, None)
+        return _changed(self._plain, found)
+
+    def _from_scratch(
+        self,
+        values: list[Override],
+        put: Callable[[list[Override], DictConfig], None],
+        keys: list[tuple[Any, ...]] | None,
+    ) -> dict[Any, Any]:
+        """Does all of it; where keys are given, later calls start from what comes of it."""
+        config = copy.deepcopy(self._config)
+        put(values, config)
+        unresolved = OmegaConf.to_container(config)
+        shared = copy.deepcopy(config) if keys is not None else None
+        OmegaConf.resolve(config)
+        plain: Any = OmegaConf.to_container(config)
+        if shared is not None:
+            self._shared, self._plain, self._dependent = shared, plain, list(_interpolated(unresolved))
+        return dict(plain)
+
+
+def _interpolated(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yields the path of everything in a tree that is made of other values."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(value, dict | list):
+            yield from _interpolated(value, (*path, key))
+        elif isinstance(value, str) and "${" in value:
+            yield (*path, key)
+
+
+def _select(config: DictConfig, path: tuple[Any, ...]) -> Any:
+    found: Any = config
+    for key in path[:-1]:
+        found = found[key]
+    if OmegaConf.is_missing(found, path[-1]):
+        return "???"
+    value = found[path[-1]]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _changed(tree: dict[Any, Any], values: dict[tuple[Any, ...], Any]) -> dict[Any, Any]:
+    """Returns a tree with other values at some paths; what lies on no such path is shared with the one given."""
+    root = dict(tree)
+    own = {(): root}
+    for path, value in values.items():
+        for depth in range(1, len(path)):
+            if path[:depth] not in own:
+                above, key = own[path[: depth - 1]], path[depth - 1]
+                own[path[:depth]] = above[key] = copy.copy(above[key])
+        own[path[:-1]][path[-1]] = value
+    return root
 
 
 class Variations(ConfigLoaderImpl):
@@ -42,10 +126,19 @@ class Variations(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self._composed: dict[tuple[str | None, ...], DictConfig] = {}
+        self._templates: dict[Any, Template] = {}
 
     def is_group(self, key: str) -> bool:
         """Returns whether there is anything to choose from under a key."""
-        return bool(self.repository.get_group_options(key))
+        return bool(self.choices(key))
+
+    def choices(self, group: str) -> list[str]:
+        """Returns the names of a group's choices."""
+        return sorted(self.repository.get_group_options(group)) if group else []
+
+    def has_choice(self, group: str, name: str) -> bool:
+        """Returns whether a group has a choice, which may lie in a folder below it."""
+        return bool(self.repository.config_exists(f"{group}/{name}"))
 
     def load_configuration(
         self,
@@ -70,13 +163,30 @@ class Variations(ConfigLoaderImpl):
         )
         return config
 
-    def load_without_hydra(self, config_name: str, overrides: list[str]) -> DictConfig:
-        """Returns the configuration of a point without Hydra's own node, which is the larger half."""
+    def resolved(self, config_name: str, overrides: list[str]) -> tuple[dict[Any, Any], dict[str, str]]:
+        """Returns the configuration of a point without Hydra's own node, resolved, in plain containers.
+
+        Args:
+            config_name: The primary configuration's.
+            overrides: The point's.
+
+        Returns:
+            The configuration, in which nothing may be changed, and for each key that takes another one's value the
+            other.
+        """
         parsed = parse_overrides(overrides)
-        base = self._base(config_name, parsed)
-        config = copy.deepcopy(OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"]))
-        self._set_values([override for override in parsed if not override.is_hydra_override()], config)
-        return config
+        values = [one for one in parsed if self._is_value(one) and not one.is_hydra_override()]
+        others = tuple(text_of(one) for one in parsed if not self._is_value(one))
+        name = (config_name, others, tuple(one.key_or_group for one in values))
+        if name not in self._templates:
+            base = self._base(config_name, parsed)
+            own = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
+            self._templates[name] = Template(own)
+        return self._templates[name].resolved(values, self._set_values), self._templates[name].origins
+
+    def forget_resolved(self) -> None:
+        """Lets `resolved` begin anew: what Hydra's own node says has changed."""
+        self._templates.clear()
 
     def _base(self, config_name: str | None, parsed: list[Override]) -> DictConfig:
         """Returns what Hydra composes without single values, and without what is swept, as it does itself."""
@@ -120,7 +230,9 @@ def composing_once() -> Iterator[Variations]:
     loader = Variations(create_config_search_path(str(get_absolute_project_path())))
     Hydra(get_task_name(), loader)  # Makes known what configurations refer to: the job's name, Hydra's resolvers.
     use_loader(lambda **_: loader)
+    parse_with(loader)
     try:
         yield loader
     finally:
+        parse_with(None)
         use_loader(ConfigLoaderImpl)

@@ -15,12 +15,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from common.errors import DamagedRunError, RunStoppedError
+from common.errors import ConfigError, DamagedRunError, RunStoppedError
 from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
 from common.launch.ranks import further_ranks
-from common.launch.role import end_with_parent, folder_of_job
+from common.launch.role import end_with_parent, fingerprint_of_judged, folder_of_job
 from common.run.atomic import write_text_atomically
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import UnusableFileError
@@ -105,9 +105,24 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     point = replace(point, own_overrides=run.record.overrides)
     check_own_run(run, point.record)
+    check_judged(point)
     if run.record.slurm is not None:  # A later try may end before it can say so.
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     return run_job(context, task_function, point, run)
+
+
+def check_judged(point: Point) -> None:
+    """Checks that this process is about to build what was judged where it was started.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    judged = fingerprint_of_judged()
+    if judged not in (None, point.judged):
+        raise ConfigError(
+            f"This process composed another configuration (fingerprint {point.judged}) than the one that was checked "
+            f"when it was started ({judged}). Does an environment variable differ? Give the command again."
+        )
 
 
 def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunction:
@@ -119,7 +134,11 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), isolated(), further_ranks(point.ranks_per_node, point.overrides, run.folder):
+            with (
+                stop_on_signals(),
+                isolated(),
+                further_ranks(point.ranks_per_node, point.overrides, run.folder, point.judged),
+            ):
                 result = task_function(config)
         except DamagedRunError:
             write_text_atomically(run.folder / FILE_NAME, before)
@@ -146,6 +165,7 @@ def run_further_rank(task_function: TaskFunction, point: Point, folder: Path) ->
         folder: The run's folder.
     """
     end_with_parent(signal.SIGKILL)
+    check_judged(point)
     with editable(point.config):
         point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
         own = copy.deepcopy(point.config)

@@ -13,7 +13,7 @@ from common.errors import RunStoppedError
 from common.launch.display import Display, Job, displayed
 from common.launch.point import Point
 from common.launch.resources import count_gpus
-from common.launch.role import PARALLEL_VARIABLE, PARENT_VARIABLE
+from common.launch.role import JUDGED_VARIABLE, PARALLEL_VARIABLE, PARENT_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 from common.launch.sweep.folder import SweepFolder
@@ -92,7 +92,7 @@ def _start(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> 
     print(f"  {run.reason}; output in {job.folder / CONSOLE}", flush=True)
     num_parallel = len(workers.places) + len(workers.held)
     workers.held[job] = gpus = workers.places.popleft()
-    own = {PARENT_VARIABLE: str(os.getpid()), PARALLEL_VARIABLE: str(num_parallel)}
+    own = {PARENT_VARIABLE: str(os.getpid()), PARALLEL_VARIABLE: str(num_parallel), JUDGED_VARIABLE: job.point.judged}
     own |= {} if gpus is None else {_gpu_variable(): gpus}
     environment = {**os.environ, **variables_of_job(job.folder, code), **own}
     with (job.folder / CONSOLE).open("ab") as output:

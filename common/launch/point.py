@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from common.check.gate import fingerprint, freeze
 from common.config import CONTINUE
 from common.launch.command import Command
 from common.launch.resources import count_ranks_per_node, granted
@@ -17,7 +18,7 @@ from common.run.changes import changes_between, effective_overrides
 from common.run.identity import budget_of, code_fingerprints, identity_of
 from common.run.provenance import package_versions
 from common.run.record import Record
-from common.utils.hydra import editable, resolve
+from common.utils.hydra import editable, hydra_config, resolve
 from common.utils.misc import repository_path
 from common.utils.runner import get_absolute_project_path
 
@@ -37,6 +38,7 @@ class Point:
         packages: Versions of the packages that can change a result.
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
+        judged: A fingerprint of the configuration, which is built as it is.
     """
 
     index: int
@@ -49,6 +51,7 @@ class Point:
     packages: dict[str, str]
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
+    judged: str
 
     @property
     def num_ranks(self) -> int:
@@ -130,6 +133,9 @@ class Composer:
             composed.hydra.launcher.nodes, composed.hydra.launcher.tasks_per_node = num_nodes, ranks_per_node
         swept = {key.lstrip("+") for key in command.search.swept}
         changes = changes_between(self._defaults, _plain(composed))  # Before what they leave to the machine is settled.
+        data = settle(composed)
+        with hydra_config(composed):
+            freeze(composed)
         return Point(
             index=proposal.index,
             overrides=[*proposal.overrides, *composed.hydra.overrides.hydra],
@@ -139,8 +145,9 @@ class Composer:
             ranks_per_node=ranks_per_node,
             code=self._code,
             packages=self._packages,
-            data=settle(composed),
+            data=data,
             changes=changes,
+            judged=fingerprint(_plain(composed)),
         )
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import RunError
-from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started
+from common.launch.role import FOLDER_VARIABLE, JUDGED_VARIABLE, PARENT_VARIABLE, are_ranks_started
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,14 @@ POLL_S = 0.5
 
 
 @contextmanager
-def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
+def further_ranks(num_ranks: int, overrides: list[str], folder: Path, judged: str) -> Iterator[None]:
     """Runs the other ranks beside the block, which is the first, unless they run already.
 
     Args:
         num_ranks: Processes in all, on this machine.
         overrides: The overrides of the one subtask to run.
         folder: The run's folder.
+        judged: A fingerprint of the configuration that they are to build.
 
     Raises:
         RunError: the block ended well, but another rank did not.
@@ -50,7 +51,7 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
         "NODE_RANK": "0",
     }
     with _environment(shared | {"RANK": "0", "LOCAL_RANK": "0"}):
-        processes = [_start(rank, overrides, folder) for rank in range(1, num_ranks)]
+        processes = [_start(rank, overrides, folder, judged) for rank in range(1, num_ranks)]
         is_over = threading.Event()
         threading.Thread(target=_watch, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
         try:
@@ -63,9 +64,9 @@ def further_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterato
                 raise RunError(f"Rank {rank} ended with status {process.returncode}: {folder / f'rank_{rank}.log'}")
 
 
-def _start(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def _start(rank: int, overrides: list[str], folder: Path, judged: str) -> subprocess.Popen[bytes]:
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
-    environment = {**os.environ, **own}
+    environment = {**os.environ, **own, JUDGED_VARIABLE: judged}
     with (folder / f"rank_{rank}.log").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, sys.argv[0], *overrides],

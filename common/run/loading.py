@@ -2,19 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from common.check.targets import check_targets
+from common.check.gate import admit_from_disk
 from common.errors import ConfigError
 from common.run.checkpoint import BEST, FOLDER_NAME, LAST, read_checkpoint
+from common.run.files import read_bytes
 from common.run.finished import settled
 from common.run.metrics import read_metrics
+from common.utils.text import short
 
 if TYPE_CHECKING:
     import torch
+
+CONFIG_FILE = ".hydra/config.yaml"
 
 
 @dataclass
@@ -35,6 +41,9 @@ class LoadedRun:
 def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun:
     """Loads a finished or an interrupted run.
 
+    The folder may be anybody's: what its configuration names is judged as a task file's is, and the Lightning module is
+    built from the very tree that was judged.
+
     Args:
         folder: The run's folder. The best checkpoint is taken; where there is none, the last.
         allowed_targets: What the project's runner allows besides the standing list.
@@ -45,18 +54,34 @@ def load(folder: str | Path, allowed_targets: tuple[str, ...] = ()) -> LoadedRun
     Raises:
         ConfigError: the folder is not a run's, or its configuration names something it may not.
     """
+    from torch.nn import Module  # Only here: common.run is imported where torch is not.
+
     folder = Path(folder).expanduser()
-    if not (folder / ".hydra" / "config.yaml").is_file():
-        raise ConfigError(f"{folder} is not a run's folder: it has no .hydra/config.yaml.")
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"{folder} is not a run's folder: it has no {CONFIG_FILE}.")
     source = settled(folder)
-    config = OmegaConf.load(source / ".hydra" / "config.yaml")
-    assert isinstance(config, DictConfig)
-    tree = OmegaConf.to_container(config.litmodule, resolve=True)
-    problems = check_targets(tree, registered=(), widened=allowed_targets)
-    if problems:
-        raise ConfigError("\n".join(problem.text for problem in problems))
+    config = _read_config(source)
+    tree = admit_from_disk(config.get("litmodule"), "litmodule", Module, allowed_targets)
     checkpoints = [folder / FOLDER_NAME / name for name in (BEST, LAST)]
     path = next((path for path in checkpoints if path.is_file()), checkpoints[-1])
-    module = instantiate(config.litmodule)
-    module.load_state_dict(read_checkpoint(path)["state_dict"])
+    module: Any = instantiate(tree)
+    try:
+        module.load_state_dict(read_checkpoint(path)["state_dict"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ConfigError(f"{path} does not fit the network of {folder / CONFIG_FILE}: {short(str(error))}") from error
     return LoadedRun(module=module.eval(), config=config, metrics=read_metrics(source))
+
+
+def _read_config(folder: Path) -> DictConfig:
+    """Returns the configuration that lies in a run's folder.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        config = OmegaConf.create(yaml.load(read_bytes(folder, CONFIG_FILE).decode(), yaml.CSafeLoader))
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{folder / CONFIG_FILE} is damaged: {short(str(error).partition(chr(10))[0])}.") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{folder / CONFIG_FILE} is damaged: it is not a configuration.")
+    return config

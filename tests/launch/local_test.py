@@ -186,7 +186,7 @@ def test_showing_a_configuration_starts_nothing(run, root: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_grid_has_one_point_per_combination(arguments: list[str], points: list[list[str]]) -> None:
-    assert expand_grid(arguments) == points
+    assert list(expand_grid(arguments)) == points
 
 
 @pytest.mark.parametrize("argument", ["a=interval(0,1)", "a=tag(interval(0,1))"])

@@ -9,7 +9,7 @@ from common.errors import RunStoppedError
 from common.foreign.submitit import make_sbatch_string
 from common.launch.point import Point
 from common.launch.resources import SlurmResources
-from common.launch.role import FOLDER_VARIABLE, STARTED_VARIABLE
+from common.launch.role import FOLDER_VARIABLE, JUDGED_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 
@@ -86,7 +86,7 @@ def write_jobs(
 
 def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
     """Returns the shell lines that run a point from the snapshot, in its own folder."""
-    variables = variables_of_job(own_folder, code)
+    variables = variables_of_job(own_folder, code) | {JUDGED_VARIABLE: point.judged}
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     ranks = RANKS.format(
         per_node=point.ranks_per_node,

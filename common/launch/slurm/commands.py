@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from common.launch.resources import SlurmResources
-from common.launch.role import FOLDER_VARIABLE, JOB_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE
+from common.launch.role import FOLDER_VARIABLE, JOB_VARIABLE, JUDGED_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE
 from common.launch.slurm.batch import script_of
 from common.run import queue
 from common.run.queue import UnansweredError, asked, said_by, standings
@@ -24,7 +24,15 @@ OF_SLURM = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SCONTROL_")
 
 OF_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
-OF_THIS_PROCESS = (*OF_RANKS, FOLDER_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE, JOB_VARIABLE, "WANDB_SERVICE")
+OF_THIS_PROCESS = (
+    *OF_RANKS,
+    FOLDER_VARIABLE,
+    PARENT_VARIABLE,
+    STARTED_VARIABLE,
+    JOB_VARIABLE,
+    JUDGED_VARIABLE,
+    "WANDB_SERVICE",
+)
 """Variables that say what this process is, and a job is not."""
 
 TRANSIENT = re.compile(

@@ -24,7 +24,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from common.errors import ConfigError, RunError
 from common.launch.sweep.outcome import Outcome
-from common.launch.sweep.search import Proposal, Search, parse_overrides, text_of, values_of
+from common.launch.sweep.search import MOST_POINTS, Proposal, Search, num_values, parse_overrides, text_of, values_of
 from common.utils.beartype import ge
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class OptunaSearch(Search):
                 "hydra/sweeper=optuna has nothing to search: give hydra.sweeper.params in the task file, or "
                 "<key>=interval(<from>,<to>) on the command line. hydra/sweeper=grid runs without a search."
             )
+        for override in searched:
+            if override.is_discrete_sweep() and num_values(override) > MOST_POINTS:
+                raise ConfigError(f"{text_of(override)} lists more than {MOST_POINTS:,} values: search an interval.")
         self.swept = [override.get_key_element() for override in searched]
         self.num_points = fields.n_trials
         self.num_together = min(fields.n_jobs, fields.n_trials)
