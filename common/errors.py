@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from common.utils.text import printable
+
 FULL_ERROR_VARIABLE = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 
@@ -74,7 +76,7 @@ def report_errors() -> Iterator[None]:
         if before == "1":
             traceback.print_exc()
         else:
-            print(f"\n{message_of(error)}", file=sys.stderr)
+            print(f"\n{printable(message_of(error))}", file=sys.stderr)
         sys.exit(exit_status_of(error))
     finally:
         if before is None:
@@ -88,7 +90,7 @@ def _report_uncaught(kind: type[BaseException], error: BaseException, trace: Tra
     if not isinstance(error, AIResearchError) or os.environ.get(FULL_ERROR_VARIABLE) == "1":
         sys.__excepthook__(kind, error, trace)
         return
-    print(f"\n{message_of(error)}", file=sys.stderr)
+    print(f"\n{printable(message_of(error))}", file=sys.stderr)
     sys.exit(error.exit_status)
 
 

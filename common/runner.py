@@ -18,8 +18,9 @@ from common.launch import preflight
 from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
-from common.utils.misc import repository_path
+from common.utils.misc import outputs_root
 from common.utils.runner import get_absolute_project_path, overrides_first, overrides_to_run
+from common.utils.terminal import show_what_can_be_shown
 
 FINAL_METHODS = ("run_task", "handle_configs")
 
@@ -52,7 +53,8 @@ class BaseTaskRunner(ABC):
     def run_task(cls) -> None:
         """Runs the task that the command line names, and exits with the status that tells how it went."""
         with report_errors():
-            os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
+            show_what_can_be_shown()
+            os.environ["AI_RESEARCH_PATH"] = str(outputs_root())
             sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
             declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)

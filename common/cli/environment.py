@@ -28,7 +28,7 @@ class Difference:
 
 def locked_versions(lock: Path) -> dict[str, str]:
     """Returns the versions that a requirements file pins, by package."""
-    pinned = (re.match(r"([\w.-]+)==([^\s;]+)", line) for line in lock.read_text().splitlines())
+    pinned = (re.match(r"([\w.-]+)==([^\s;]+)", line) for line in lock.read_text(encoding="utf-8").splitlines())
     return {match[1]: match[2] for match in pinned if match}
 
 

@@ -8,6 +8,8 @@ import traceback
 
 import click
 
+from common.utils.terminal import show_what_can_be_shown
+
 COMMANDS = {
     "ls": "List runs and sweeps, newest first.",
     "show": "Show one run or sweep: what it changed, where it came from, how it went.",
@@ -63,13 +65,15 @@ def program() -> None:
 
 def main() -> None:
     """Runs the program; an error is one short message, and the exit status tells its kind."""
+    show_what_can_be_shown()
     try:
         program(prog_name="ai-research")
     except Exception as error:
         from common.errors import FULL_ERROR_VARIABLE, exit_status_of, message_of
+        from common.utils.text import printable
 
         if os.environ.get(FULL_ERROR_VARIABLE) == "1":
             traceback.print_exc()
         else:
-            click.echo(message_of(error), err=True)
+            click.echo(printable(message_of(error)), err=True)
         sys.exit(exit_status_of(error))

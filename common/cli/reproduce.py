@@ -17,13 +17,14 @@ from common.cli.differences import first_difference_of_metrics, first_difference
 from common.cli.environment import differences_from, locked_versions
 from common.cli.find import find_run
 from common.cli.options import run_argument
-from common.cli.output import json_option, print_json
+from common.cli.output import echo, json_option, print_json
 from common.cli.restore import budget_spent, chosen_settings, replaying_command, restore_code
 from common.cli.runs import Run, read_run
 from common.errors import ConfigError, RunError
 from common.run.checkpoint import last_checkpoint, read_newest_checkpoint
 from common.run.metrics import read_metrics
 from common.utils.misc import available_cpus
+from common.utils.text import printable
 
 LOCK = "requirements.txt"
 
@@ -105,11 +106,11 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
     restore_code(run.record.git, code)
     differences = environment_differences(run, code)
     for line in differences:
-        click.secho(f"The environment differs: {line}", fg="yellow", err=True)
+        click.secho(printable(f"The environment differs: {line}"), fg="yellow", err=True)
     checkpoint = last_checkpoint(run.folder)
     before = read_newest_checkpoint(checkpoint) if checkpoint else {}
     words = replaying_command(run, code, {**chosen_settings(before), **budget_spent(run)})
-    click.echo(f"Running {shlex.join(words)}", err=True)
+    echo(f"Running {shlex.join(words)}", is_error=True)
     again = replayed(words, code, outputs)
     is_finished = run.state == "finished"
     metrics = first_difference_of_metrics(read_metrics(run.source), read_metrics(again.folder), is_finished=is_finished)
@@ -169,6 +170,6 @@ def print_outcome(outcome: Reproduction) -> None:
     if outcome.parameters:
         click.secho(f"The final parameters differ first in {outcome.parameters}.", fg="red")
     if outcome.environment and not outcome.is_identical:
-        click.echo("The environment differs too: " + "; ".join(outcome.environment))
+        echo("The environment differs too: " + "; ".join(outcome.environment))
     if outcome.scratch:
         click.echo(f"Kept: {outcome.scratch}")

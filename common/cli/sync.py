@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
-from common.cli.output import json_option, print_json
+from common.cli.output import echo, json_option, print_json
 from common.cli.runs import Run
 from common.errors import ConfigError, RunError
 from common.utils.wandb import login_wandb, unreachable_because
@@ -121,7 +121,7 @@ def print_uploads(uploads: list[Upload], dry_run: bool) -> None:
         click.echo("Nothing to upload.")
     for upload in uploads:
         outcome = upload.error or ("would be uploaded" if dry_run else "uploaded")
-        click.echo(f"{upload.run.folder}: {len(upload.pieces)} piece(s) {outcome}")
+        echo(f"{upload.run.folder}: {len(upload.pieces)} piece(s) {outcome}")
 
 
 def _as_row(upload: Upload) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def check_shapes(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Proble
     unused = tuple(f"litmodule.{part}" for part in UNUSED)
     if any(key.startswith(("datamodule", "litmodule")) and not key.startswith(unused) for key in wrong_keys):
         return []
-    tree = {"datamodule": _unseeded(config["datamodule"]), "litmodule": config["litmodule"] | UNUSED}
+    tree = {"datamodule": unseeded(config["datamodule"]), "litmodule": config["litmodule"] | UNUSED}
     problem = _try(Parts(repr(tree), tree))
     return [problem] if problem else []
 
@@ -55,7 +55,7 @@ class Parts:
     tree: dict[str, Any] = field(compare=False)
 
 
-def _unseeded(datamodule: Any) -> Any:
+def unseeded(datamodule: Any) -> Any:
     """Returns a data module's node with the same seed for all: no shape depends on it."""
     config = datamodule.get("config")
     is_seeded = isinstance(config, dict) and "seed" in config

@@ -12,6 +12,7 @@ from hydra_zen import instantiate
 from common.check.problem import Problem
 from common.check.tree import select
 from common.check.trial import tried
+from common.dl.compatibility import unseeded
 from common.dl.datamodule.base import BaseDataModule
 
 SCRATCH = tempfile.gettempdir()
@@ -39,6 +40,8 @@ def check_building(config: Mapping[Any, Any], wrong_keys: set[str], *, is_plain:
         ):
             if key == "trainer":
                 node = _for_this_machine(node, select(config, "config.device"))
+            if key == "datamodule":
+                node = unseeded(node)
             if key == "litmodule":
                 node = {part: node.get(part) for part in ("optimizer", "scheduler")}
             problems += check(key, node)

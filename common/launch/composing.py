@@ -4,7 +4,8 @@ Hydra takes a tenth of a second to compose a configuration, and a value is the l
 """
 
 import copy
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,16 @@ VERSION_BASE = "1.3"
 """The version of Hydra whose defaults hold."""
 
 
+REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
+"""An interpolation that is another key's value."""
+
+CONSTANT = re.compile(r"\$\{(?:oc\.env|hydra):[\w.]+\}")
+"""An interpolation that no key changes."""
+
+Path = tuple[Any, ...]
+"""The keys that lead to a value."""
+
+
 class Template:
     """Configurations that differ in the values of some keys, resolved: only what depends on these is done anew.
 
@@ -46,7 +57,7 @@ class Template:
         self._config = config
         self._shared: DictConfig | None = None
         self._plain: dict[Any, Any] = {}
-        self._dependent: list[tuple[Any, ...]] = []
+        self._dependent: list[Path] = []
 
     def resolved(self, values: list[Override], put: Callable[[list[Override], DictConfig], None]) -> dict[Any, Any]:
         """Returns the configuration with some values, in plain containers.
@@ -70,7 +81,7 @@ class Template:
         self,
         values: list[Override],
         put: Callable[[list[Override], DictConfig], None],
-        keys: list[tuple[Any, ...]] | None,
+        keys: list[Path] | None,
     ) -> dict[Any, Any]:
         """Does all of it; where keys are given, later calls start from what comes of it."""
         config = copy.deepcopy(self._config)
@@ -80,20 +91,41 @@ class Template:
         OmegaConf.resolve(config)
         plain: Any = OmegaConf.to_container(config)
         if shared is not None:
-            self._shared, self._plain, self._dependent = shared, plain, list(_interpolated(unresolved))
+            self._shared, self._plain = shared, plain
+            self._dependent = list(_dependent_on(keys or [], dict(_interpolated(unresolved))))
         return dict(plain)
 
 
-def _interpolated(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of everything in a tree that is made of other values."""
+def _interpolated(tree: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yields the path and the text of everything in a tree that is made of other values."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
         if isinstance(value, dict | list):
             yield from _interpolated(value, (*path, key))
         elif isinstance(value, str) and "${" in value:
-            yield (*path, key)
+            yield (*path, key), value
 
 
-def _select(config: DictConfig, path: tuple[Any, ...]) -> Any:
+def _dependent_on(keys: list[Path], interpolated: Mapping[Path, str]) -> Iterator[Path]:
+    """Yields the paths whose values may be others if some keys have other values: also by way of each other."""
+    changed = set(keys)
+    waiting = dict(interpolated)
+    while found := [path for path, text in waiting.items() if _may_depend(text, changed)]:
+        changed |= set(found)
+        for path in found:
+            del waiting[path]
+        yield from found
+
+
+def _may_depend(text: str, changed: set[Path]) -> bool:
+    """Returns whether an interpolation refers to anything that changes; of one that is not simple, nobody knows."""
+    rest = CONSTANT.sub("", text)
+    references = [tuple(reference.split(".")) for reference in REFERENCE.findall(rest)]
+    if "${" in REFERENCE.sub("", rest):
+        return True
+    return any(one[: len(path)] == path or path[: len(one)] == one for one in references for path in changed)
+
+
+def _select(config: DictConfig, path: Path) -> Any:
     found: Any = config
     for key in path[:-1]:
         found = found[key]
@@ -103,7 +135,7 @@ def _select(config: DictConfig, path: tuple[Any, ...]) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _changed(tree: dict[Any, Any], values: dict[tuple[Any, ...], Any]) -> dict[Any, Any]:
+def _changed(tree: dict[Any, Any], values: dict[Path, Any]) -> dict[Any, Any]:
     """Returns a tree with other values at some paths; what lies on no such path is shared with the one given."""
     root = dict(tree)
     own = {(): root}
@@ -127,10 +159,13 @@ class Variations(ConfigLoaderImpl):
         super().__init__(config_search_path)
         self._composed: dict[tuple[str | None, ...], DictConfig] = {}
         self._templates: dict[Any, Template] = {}
+        self._groups: dict[str, bool] = {}
 
     def is_group(self, key: str) -> bool:
         """Returns whether there is anything to choose from under a key."""
-        return bool(self.choices(key))
+        if key not in self._groups:
+            self._groups[key] = bool(self.choices(key))
+        return self._groups[key]
 
     def choices(self, group: str) -> list[str]:
         """Returns the names of a group's choices."""

@@ -130,7 +130,7 @@ def recorded(task_function: TaskFunction, point: Point, run: Run) -> TaskFunctio
 
     def work(config: DictConfig) -> Any:
         log.info("Folder %s: %s. Identity %s.", run.folder, run.reason, run.record.identity)
-        before = (run.folder / FILE_NAME).read_text()
+        before = (run.folder / FILE_NAME).read_text(encoding="utf-8")
         start_launch(run, seed=config.config.seed, data=point.data, origin=run.record.origin or _origin(point))
         started = time.monotonic()
         try:

@@ -135,5 +135,5 @@ def _stop(workers: Workers) -> None:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"the last line of its output: {lines[-1]}" if lines else "it printed nothing"

@@ -35,7 +35,7 @@ from common.launch.role import folder_of_job, refuse_foreign_rank
 from common.launch.sweep.choice import search_of
 from common.launch.sweep.search import MOST_POINTS, Search, num_values, parse_overrides, text_of, values_of
 from common.utils.hydra import UNKNOWN_FOLDER, editable, hydra_config, resolve
-from common.utils.misc import nearest
+from common.utils.misc import REMOTE, nearest
 from common.utils.runner import get_absolute_project_path, get_project_name, get_task_name
 from common.utils.text import short, shown, without_error_names
 
@@ -149,6 +149,10 @@ def check_paths(tree: Tree) -> list[Problem]:
     if folder != UNKNOWN_FOLDER:
         text = f"config.output_dir={shown(folder)} has no effect: each launch chooses its folder. Leave it out."
         problems.append(Problem("config.output_dir", text))
+    data = select(dict(tree), "config.data_dir")
+    if isinstance(data, str) and REMOTE.match(data):
+        text = f"config.data_dir={shown(data)} is no folder of this machine: give one."
+        problems.append(Problem("config.data_dir", text))
     if isinstance(checkpoint, str) and checkpoint not in ("", "???", CONTINUE) and not _is_file(checkpoint):
         text = f"config.ckpt_path={shown(checkpoint)}: there is no such file."
         problems.append(Problem("config.ckpt_path", text))

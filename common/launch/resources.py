@@ -1,5 +1,6 @@
 """What a subtask asks for: of this machine, and of a cluster."""
 
+import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -83,7 +84,7 @@ class SlurmResources(Resources):
     @property
     def interpreter(self) -> str:
         """The command that runs Python in a job."""
-        return self.python or sys.executable
+        return self.python or shlex.quote(sys.executable)
 
 
 def count_gpus() -> int:

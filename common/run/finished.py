@@ -44,7 +44,7 @@ def is_kept(folder: Path) -> bool:
     place = folder / FOLDER_NAME
     try:
         return not place.is_symlink() and _mark_of(folder / CHECKPOINTS / LAST) in json.loads(
-            (place / MARKS).read_text()
+            (place / MARKS).read_text(encoding="utf-8")
         )
     except (OSError, ValueError, TypeError):
         return False

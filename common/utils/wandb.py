@@ -174,7 +174,7 @@ def _read_key(path: Path) -> str:
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
         log.warning("%s can be read by others. Run: chmod 600 %s", path, path)
     try:
-        key = path.read_text().strip()
+        key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     if not key:

@@ -5,13 +5,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.foreign.submitit import make_sbatch_string
 from common.launch.point import Point
 from common.launch.resources import SlurmResources
 from common.launch.role import FOLDER_VARIABLE, JUDGED_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
+from common.utils.text import short, shown
 
 FOLDER_NAME = ".slurm"
 
@@ -75,13 +76,31 @@ def write_jobs(
     place = folder / FOLDER_NAME
     place.mkdir(exist_ok=True)
     for number, (point, own) in enumerate(jobs):
-        (place / f"command_{number}.sh").write_text(command_of(point, own, folder / CODE, resources))
+        (place / f"command_{number}.sh").write_text(command_of(point, own, folder / CODE, resources), encoding="utf-8")
     scripts = []
     for first in range(0, len(jobs), most):
         scripts.append(place / (SCRIPT_NAME if first == 0 else f"job_{first}.sh"))
-        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), name, resources, first))
+        scripts[-1].write_text(script_of(place, min(most, len(jobs) - first), name, resources, first), encoding="utf-8")
     (place / HELD).touch()
     return scripts
+
+
+def refuse_line_breaks(place: Path, resources: SlurmResources) -> None:
+    """Refuses what would end a line of the script early, and make shell of what stands behind.
+
+    Raises:
+        ConfigError: a value, a name or the folder has such a character.
+    """
+    values = {name: getattr(resources, name) for name in ("account", "partition", "qos", "constraint", "python")}
+    values |= {f"additional_parameters.{name}": value for name, value in resources.additional_parameters.items()}
+    for name, value in values.items():
+        if not re.fullmatch(r"[\w.-]+", name) or not str(value).isprintable():
+            raise ConfigError(
+                f"hydra.launcher.{short(name)}={shown(value)} is not allowed: it must be one line, and the name of an "
+                "option letters and dashes."
+            )
+    if not str(place).isprintable():
+        raise ConfigError(f"{shown(str(place))}: SLURM cannot run from a folder with such characters in its name.")
 
 
 def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
@@ -119,8 +138,10 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
     num_tasks = resources.nodes * tasks_per_node
     port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
     is_array = num_points > 1
+    number = f'"$((SLURM_ARRAY_TASK_ID + {first}))"' if is_array else str(first)
     # The last task of an array has the array's own number, by which all of its tasks would be meant.
     job = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if is_array else "$SLURM_JOB_ID"
+    refuse_line_breaks(place, resources)
     further = {
         "ntasks": num_tasks,
         "requeue": True,
@@ -130,7 +151,7 @@ def script_of(place: Path, num_points: int, name: str, resources: SlurmResources
         **resources.additional_parameters,
     }
     text = make_sbatch_string(
-        command=f'/bin/sh "{place}/command_{f"$((SLURM_ARRAY_TASK_ID + {first}))" if is_array else first}.sh"',
+        command=f"/bin/sh {shlex.quote(str(place))}/command_{number}.sh",
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", name),
         time=resources.timeout_min,

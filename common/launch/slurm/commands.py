@@ -106,7 +106,7 @@ def submit(script: Path, resources: SlurmResources, after: int | None, known: Co
         """Returns the job that came about although nobody said so."""
         return next((str(job) for job in jobs_from(script.parent) if job not in known), None)
 
-    return int(_sbatch(options, script.read_text(), resources, arrived).split(";")[0])
+    return int(_sbatch(options, script.read_text(encoding="utf-8"), resources, arrived).split(";")[0])
 
 
 def release(job_id: int) -> str | None:

@@ -25,7 +25,7 @@ def report(folder: Path, points: Sequence[Point], outcomes: Mapping[int, Outcome
     points = sorted(points, key=lambda point: point.index)
     keys = list(dict.fromkeys(key for point in points for key in _values_of(point)))
     rows = [["point", *keys, "status", "result", "folder"], *(_row(point, keys, outcomes) for point in points)]
-    with (folder / TABLE_NAME).open("w", newline="") as file:
+    with (folder / TABLE_NAME).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     print(f"\n{_aligned(rows)}\n\n  folder  {folder}\n  table   {TABLE_NAME}")
     results = {index: _number(outcome.result) for index, outcome in outcomes.items()}
