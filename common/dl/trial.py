@@ -1,7 +1,7 @@
 """Builds, for trial, what a run will build: values that only constructors refuse are found before anything starts."""
 
 import logging
-import tempfile
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +15,7 @@ from common.check.trial import tried
 from common.dl.compatibility import unseeded
 from common.dl.datamodule.base import BaseDataModule
 
-SCRATCH = tempfile.gettempdir()
+SCRATCH = os.curdir
 """Stands for the run's folder; nothing is written there."""
 
 NEEDS_A_GPU = ("precision", "plugins", "sync_batchnorm", "benchmark", "strategy")

@@ -220,7 +220,9 @@ def _base(loader: Variations, overrides: list[str]) -> tuple[DictConfig, dict[st
     """Returns the command's configuration without what is swept, resolved; and Hydra's own node, unresolved."""
     with described_errors():
         fixed = [text_of(one) for one in parse_overrides(overrides) if not one.is_sweep_override()]
-        base = loader.load_configuration(CONFIG_NAME, _forced(fixed, loader), RunMode.RUN)
+        base = loader.load_configuration(
+            config_name=CONFIG_NAME, overrides=_forced(fixed, loader), run_mode=RunMode.RUN
+        )
         settings = _container(base.hydra)
         resolve(base)
     return base, settings
