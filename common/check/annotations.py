@@ -22,6 +22,8 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 LARGEST = 2**63
 
+CALLABLE: Any = collections.abc.Callable
+
 _DECLARED: dict[Any, dict[str, Any]] = {}
 
 
@@ -168,7 +170,7 @@ def _admits_node(hint: Any, node: dict[Any, Any]) -> bool:
         return True
     if wanted is functools.partial:
         return is_partial(node) and (not arguments or _gives(target, arguments[0]))
-    if wanted is collections.abc.Callable:
+    if wanted is CALLABLE:
         return is_partial(node) or not isinstance(target, type) or "__call__" in dir(target)
     return not is_partial(node) and _gives(target, hint)
 

@@ -2,13 +2,12 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 import traceback
 
 import click
-
-from common.utils.terminal import show_what_can_be_shown
 
 COMMANDS = {
     "ls": "List runs and sweeps, newest first.",
@@ -65,7 +64,9 @@ def program() -> None:
 
 def main() -> None:
     """Runs the program; an error is one short message, and the exit status tells its kind."""
-    show_what_can_be_shown()
+    for stream in (sys.stdout, sys.stderr):  # Without a module of ours: each switches on the type checks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         program(prog_name="ai-research")
     except Exception as error:

@@ -34,6 +34,22 @@ declare(
     in_order=bool,
 )
 
+declare(
+    Trainer,  # Its own annotations have no bounds, and it takes what makes no sense.
+    max_epochs=Annotated[int, ge(-1)] | None,
+    min_epochs=Annotated[int, ge(0)] | None,
+    max_steps=Annotated[int, ge(-1)],
+    min_steps=Annotated[int, ge(0)] | None,
+    **{f"limit_{stage}_batches": Annotated[int | float, ge(0)] | None for stage in ("train", "val", "test", "predict")},
+    overfit_batches=Annotated[int | float, ge(0)],
+    num_sanity_val_steps=Annotated[int, ge(-1)] | None,
+    log_every_n_steps=Annotated[int, ge(0)] | None,
+    accumulate_grad_batches=Annotated[int, ge(1)],
+    check_val_every_n_epoch=Annotated[int, ge(1)] | None,
+    reload_dataloaders_every_n_epochs=Annotated[int, ge(0)],
+    gradient_clip_val=Annotated[int | float, ge(0)] | None,
+)
+
 
 def store_configs(store: ZenStore) -> None:
     """Registers everything that a deep-learning task picks from, except the project's own modules."""

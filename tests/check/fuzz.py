@@ -188,8 +188,8 @@ class Draw:
         return "".join(self.numbers.choices(string.ascii_lowercase, k=self.numbers.randrange(3, 12)))
 
     def _bad_whole(self, project: str) -> tuple[str, list[str]]:
-        key, least = self._any(list(WHOLE[project].items()))
-        below = [least - 1 - self.numbers.randrange(100)] if "max_epochs" not in key else []  # -1: without end.
+        key = self._any(list(WHOLE[project]))
+        below = [-2 - self.numbers.randrange(100)]  # -1 means without end for some.
         others = [
             "true",
             "false",
