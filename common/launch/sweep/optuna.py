@@ -62,7 +62,7 @@ class OptunaFields:
     n_jobs: Annotated[int, ge(1)] = 1
     direction: Direction = "minimize"
     seed: Annotated[int, ge(0)] = 0
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str | float | bool] = field(default_factory=dict)
 
 
 @dataclass
