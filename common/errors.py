@@ -70,7 +70,7 @@ def report_errors() -> Iterator[None]:
         if before == "1":
             traceback.print_exc()
         else:
-            print(f"\n{message_of(error)}", file=sys.stderr)
+            _print(message_of(error))
         sys.exit(exit_status_of(error))
     finally:
         if before is None:
@@ -84,7 +84,7 @@ def _report_uncaught(kind: type[BaseException], error: BaseException, trace: Tra
     if not isinstance(error, AIResearchError) or os.environ.get(FULL_ERROR_VARIABLE) == "1":
         sys.__excepthook__(kind, error, trace)
         return
-    print(f"\n{message_of(error)}", file=sys.stderr)
+    _print(message_of(error))
     sys.exit(error.exit_status)
 
 
@@ -131,3 +131,9 @@ def _place_of(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     return f"\n  at {own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _print(message: str) -> None:
+    from common.utils.text import printable  # Only here: everything imports this module.
+
+    print(f"\n{printable(message)}", file=sys.stderr)

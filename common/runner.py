@@ -4,12 +4,14 @@ import functools
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, final
 
 from hydra_zen import ZenStore, zen
 from omegaconf import DictConfig
 
+from common.check import Declared
+from common.check.gate import admit
 from common.check.problem import Problem
 from common.engine import Engine
 from common.errors import ConfigError, ContractError, report_errors
@@ -17,8 +19,9 @@ from common.launch import preflight
 from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
-from common.utils.misc import repository_path
+from common.utils.misc import outputs_root
 from common.utils.runner import get_absolute_project_path, overrides_first, overrides_to_run
+from common.utils.terminal import show_what_can_be_shown
 
 FINAL_METHODS = ("run_task", "handle_configs")
 
@@ -58,11 +61,13 @@ class BaseTaskRunner(ABC):
     def run_task(cls) -> None:
         """Runs the task that the command line names, and exits with the status that tells how it went."""
         with report_errors():
-            os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
+            show_what_can_be_shown()
+            os.environ["AI_RESEARCH_PATH"] = str(outputs_root())
             sys.argv[1:] = overrides_first(sys.argv[1:])
             store = cls.handle_configs()
+            declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
             main = functools.partial(
-                zen(cls.run_subtask, pre_call=cls.prepare_subtask).hydra_main,
+                zen(cls.run_subtask, pre_call=functools.partial(cls._before_building, declared)).hydra_main,
                 config_path=str(get_absolute_project_path()),
                 config_name=CONFIG_NAME,
                 version_base=VERSION_BASE,
@@ -71,7 +76,6 @@ class BaseTaskRunner(ABC):
             if overrides is None:
                 main()
                 return
-            declared = preflight.declared_by(cls.run_subtask, store, cls.allowed_targets)
             with composing_once(cls.engine) as loader:
                 if preflight.check_command(loader, declared, cls.check_subtask, overrides):
                     main()
@@ -90,6 +94,12 @@ class BaseTaskRunner(ABC):
         return store
 
     @classmethod
+    def _before_building(cls, declared: Declared, config: DictConfig) -> None:
+        """Judges the very tree that is about to be built, whoever composed it and where, and prepares the process."""
+        admit(config, declared)
+        cls.prepare_subtask(config)
+
+    @classmethod
     def store_configs(cls, store: ZenStore) -> None:
         """Registers configurations; a subclass calls `super().store_configs(store=store)` first, then adds its own."""
         store_configs(store)
@@ -101,12 +111,12 @@ class BaseTaskRunner(ABC):
     @classmethod
     def check_subtask(
         cls,
-        config: DictConfig,  # noqa: ARG003  # Engines look at it.
+        config: Mapping[Any, Any],  # noqa: ARG003  # Engines look at it.
         wrong_keys: set[str],  # noqa: ARG003
         *,
         is_plain: bool,  # noqa: ARG003
     ) -> list[Problem]:
-        """Returns what only the engine can see to be wrong with a composed and resolved configuration.
+        """Returns what only the engine can see to be wrong with a configuration, in plain containers and resolved.
 
         Args:
             config: The configuration.

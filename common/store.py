@@ -34,6 +34,8 @@ JOB_LOGGING: dict[str, Any] = {
             "class": "logging.FileHandler",
             "formatter": "file",
             "filename": "${hydra.runtime.output_dir}/${hydra.job.name}.log",
+            "encoding": "utf-8",
+            "errors": "backslashreplace",
         },
     },
     "root": {"level": "INFO", "handlers": ["console", "file"]},

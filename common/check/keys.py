@@ -1,12 +1,13 @@
 """Finds keys that nothing declares, so that a slip of the pen never becomes a setting that has no effect."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from common.check.problem import Problem
 from common.check.tree import INSTANTIATION_KEYS, join, parameters_of, target_of
 from common.utils.misc import nearest
+from common.utils.text import short, shown
 
 
 def check_keys(
@@ -20,26 +21,33 @@ def check_keys(
         target_keys: For each registered target, the keys that its registered configurations declare.
     """
     declared: list[str] = []
-    unknown: list[str] = []
-    for path, known in _walk(tree, "", root_keys, target_keys):
-        (declared if known else unknown).append(path)
-    return [Problem(path, _describe(path, declared)) for path in unknown]
+    unknown: list[tuple[str, Any]] = []
+    for path, value, known in _walk(tree, "", root_keys, target_keys):
+        if known:
+            declared.append(path)
+        else:
+            unknown.append((path, value))
+    return [Problem(path, _describe(path, value, declared)) for path, value in unknown]
 
 
 def _walk(
     node: dict[Any, Any], path: str, keys: frozenset[str] | None, target_keys: Mapping[str, frozenset[str]]
-) -> Iterator[tuple[str, bool]]:
-    """Yields each key's path, and whether it is declared. `keys` is None where every key is free."""
+) -> Iterator[tuple[str, Any, bool]]:
+    """Yields each key's path and value, and whether it is declared. `keys` is None where every key is free."""
+    steering: Collection[str] = INSTANTIATION_KEYS if path else ()  # At the top nothing is built.
+    is_call = target_of(node) is not None
     if keys is not None:
-        yield from ((join(path, key), True) for key in keys)
+        yield from ((join(path, key), None, True) for key in keys)
     for key, value in node.items():
-        if keys is not None and key not in keys and key not in INSTANTIATION_KEYS:
-            yield join(path, key), False
+        place = join(path, key)
+        is_free = keys is None and (isinstance(key, str) or not is_call)  # Names of arguments are text.
+        if is_free or (keys is not None and key in keys) or key in steering:
+            yield from _walk_value(value, place, target_keys)
         else:
-            yield from _walk_value(value, join(path, key), target_keys)
+            yield place, value, False
 
 
-def _walk_value(value: Any, path: str, target_keys: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, bool]]:
+def _walk_value(value: Any, path: str, target_keys: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, Any, bool]]:
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _walk_value(item, f"{path}[{index}]", target_keys)
@@ -62,9 +70,10 @@ def declared_keys(node: dict[Any, Any], target_keys: Mapping[str, frozenset[str]
     return frozenset(named) | (registered or frozenset())
 
 
-def _describe(path: str, declared: list[str]) -> str:
+def _describe(path: str, value: Any, declared: list[str]) -> str:
     if path == "task":
         return "The task file's content landed under the key 'task': its first line must be '# @package _global_'."
     meant = nearest(path, declared)
     hint = f" Did you mean {meant}?" if meant else ""
-    return f"No configuration declares the key {path}.{hint}"
+    received = "" if isinstance(value, dict | list) else f" Received: {shown(value, 60)}."
+    return f"No configuration declares the key {short(path)}.{hint}{received if not hint else ''}"

@@ -1,161 +1,206 @@
 """Decides which objects a configuration may name: a YAML value never becomes code of its writer's choice.
 
-A name is judged by the object it leads to, not by how it is spelt: `common.runner.os.system` begins with `common`, but
-leads to a function of the operating system.
+A name is judged by the object it leads to, not by how it is spelt or where it lies: `common.runner.os.system` begins
+with `common`, but leads to a function of the operating system; `torch.load` is torch's own, but no part of a model.
 """
 
-import inspect
-import logging
-import logging.handlers
+import functools
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from common.check.problem import Problem
 from common.check.tree import join, nodes, resolve
 from common.utils.misc import repository_path
+from common.utils.text import shown
 
-ALLOWED_MODULES = (
-    "common",
+COMPONENTS = (
     "projects",
-    "torch.nn",
-    "torch.optim",
-    "torch.utils.data",
-    "torchmetrics",
-    "torchvision.transforms",
-    "pytorch_lightning",
-    "hydra_plugins",
-    "hydra._internal.core_plugins",
-    "hydra_zen.funcs",
-    "hydra_zen.structured_configs",
+    "common.config",
+    "common.dl.config",
+    "common.dl.datamodule",
+    "common.dl.litmodule",
+    "common.ne.config",
+    "common.ne.algorithm",
+    "common.ne.evaluator",
+    "common.ne.population",
 )
-"""Whatever these modules and the modules below them define may be a target."""
+"""Where our own classes lie that a configuration is made of; the rest of `common` is what runs it."""
 
-GETTERS = (
-    "hydra_zen.funcs.get_obj",
-    "hydra.utils.get_class",
-    "hydra.utils.get_method",
-    "hydra.utils.get_object",
-    "hydra.utils.get_static_method",
-)
-"""Functions that return the object at a dotted path, so that the path is judged too."""
-
-ALLOWED_OBJECTS = ("functools.partial", *GETTERS)
-
+KINDS: dict[str, tuple[str, ...]] = {
+    "torch.nn": ("torch.nn.Module",),
+    "torch.optim": ("torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler"),
+    "torch.utils.data": ("torch.utils.data.Dataset", "torch.utils.data.Sampler", "torch.utils.data.DataLoader"),
+    "torchmetrics": ("torchmetrics.Metric", "torchmetrics.MetricCollection"),
+    "torchvision.transforms": (
+        "torch.nn.Module",
+        "collections.abc.Callable",  # Most transforms have no class in common.
+        "torchvision.transforms.InterpolationMode",
+    ),
+    "pytorch_lightning": tuple(
+        f"pytorch_lightning.{name}"
+        for name in (
+            *("Trainer", "LightningModule", "LightningDataModule", "Callback", "loggers.Logger"),
+            *("strategies.Strategy", "profilers.Profiler", "accelerators.Accelerator", "plugins.Precision"),
+            *("plugins.ClusterEnvironment", "plugins.CheckpointIO", "plugins.LayerSync"),
+        )
+    ),
+}
+"""By package, the classes whose subclasses a configuration is made of."""
 
 REFUSED = (
-    "common.check",  # Leads from names to objects.
     "pytorch_lightning.cli",  # Builds any class by its name.
-    "torch.utils.data.datapipes",  # Unpickles bytes.
+    "pytorch_lightning.demos",  # Unpickles files.
+    "pytorch_lightning.serve",  # Starts a server.
+    "torch.utils.data.datapipes",  # Unpickles bytes, opens files and addresses.
 )
-"""Modules that are not allowed, although a module above them is."""
+"""Modules whose classes are of these kinds, and are refused."""
+
+EMITTED = ("hydra_zen.funcs.zen_processing", "hydra_zen.funcs.get_obj")
+"""What our builders write into configurations beside the object itself, which is judged like any other."""
+
+ALLOWED_IN_WORDS = (
+    "Allowed is what the stores registered; classes of projects, and those of common that a configuration is made of; "
+    "and modules, optimisers, schedulers, datasets, samplers, metrics, transforms, callbacks, loggers, strategies and "
+    "profilers that are public classes of torch.nn, torch.optim, torch.utils.data, torchmetrics, "
+    "torchvision.transforms and pytorch_lightning. A runner widens the list in Python: allowed_targets = (…,)"
+)
+
+_STEERING: dict[str, tuple[Any, ...]] = {
+    "_partial_": (True, False),
+    "_recursive_": (True, False),
+    "_zen_partial": (True, False),
+    "_convert_": ("none", "partial", "object", "all"),
+}
 
 
-def check_targets(tree: Any, registered: Collection[str], widened: Collection[str]) -> list[Problem]:
-    """Returns a problem for each name in a configuration that it may not name.
+def check_targets(tree: Any, registered: Mapping[str, Collection[str]], widened: Collection[str]) -> list[Problem]:
+    """Returns a problem for each name in a configuration that it may not name, and for what would change the call.
 
     Args:
         tree: A configuration as plain containers.
-        registered: The targets that the stores registered.
+        registered: What the stores registered: for each target the keys that its configurations declare.
         widened: Modules and objects that the runner's `allowed_targets` adds.
     """
-    return [
-        Problem(
-            path,
-            f"{path}={name!r} is not an object that a configuration may name. Allowed is what the stores registered, "
-            "what common and projects define, torch.nn, torch.optim, torch.utils.data, torchmetrics, "
-            "torchvision.transforms and pytorch_lightning. A runner widens the list in Python: allowed_targets = (…,)",
-        )
-        for path, name in _named_objects(tree)
-        if name not in registered and not is_allowed(name, widened)
-    ]
-
-
-def check_logging(tree: Any, path: str) -> list[Problem]:
-    """Returns a problem for each part of a logging configuration that would call something other than a log handler."""
     problems = []
-    for where, node in nodes(tree, path):
-        for key, value in node.items():
-            refusal = _logging_refusal(key, value)
-            if refusal:
-                problems.append(Problem(join(where, key), f"{join(where, key)}={value!r}: {refusal}"))
+    for path, node in nodes(tree):
+        problems += [
+            Problem(key, f"{key}={shown(name)} is not an object that a configuration may name. {ALLOWED_IN_WORDS}")
+            for key, name, is_wrapper in _named_objects(path, node)
+            if not (_is_registered(name, registered) or (not is_wrapper and is_allowed(name, widened)))
+        ]
+        problems += _wrong_steering(path, node, registered)
     return problems
 
 
-def _logging_refusal(key: str, value: Any) -> str | None:
-    if key == "()":
-        return "a logging configuration must not name a factory."
-    if key == "class" and not _is_log_handler(value):
-        return "this is not one of Python's own log handlers."
-    is_reference = isinstance(value, str) and value.startswith(("ext://", "cfg://"))
-    if is_reference and value not in ("ext://sys.stdout", "ext://sys.stderr"):
-        return "only ext://sys.stdout and ext://sys.stderr may be referred to."
-    return None
-
-
 def is_allowed(name: object, widened: Collection[str] = ()) -> bool:
-    """Returns whether a configuration may name the object at a dotted path."""
-    if not isinstance(name, str):
+    """Returns whether a configuration may name the object at a dotted path, be it registered or not."""
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         return False
-    roots = {module.partition(".")[0] for module in (*ALLOWED_MODULES, *ALLOWED_OBJECTS, *widened)}
-    if name.partition(".")[0] not in roots | {"__main__"}:
-        return False  # Not even imported.
+    if name in EMITTED:
+        return _is_where_it_says(resolve(name), name)
+    return _is_widened(name, widened) or _is_own(name) or _is_of_a_kind(name)
+
+
+def _named_objects(path: str, node: dict[Any, Any]) -> Iterator[tuple[str, Any, bool]]:
+    """Yields the key and the value of every entry that names an object, and whether that would wrap another."""
+    for key in ("_target_", "_zen_target"):
+        if key in node:
+            yield join(path, key), node[key], False
+    wrappers = node.get("_zen_wrappers")
+    for wrapper in wrappers if isinstance(wrappers, list) else [] if wrappers is None else [wrappers]:
+        yield join(path, "_zen_wrappers"), wrapper, True
+    if EMITTED[1] in (node.get("_target_"), node.get("_zen_target")):
+        yield join(path, "path"), node.get("path"), False
+
+
+def _is_registered(name: object, registered: Collection[str]) -> bool:
+    return isinstance(name, str) and name in registered
+
+
+def _wrong_steering(path: str, node: dict[Any, Any], registered: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    """Yields what is wrong with the keys that say how a call is made."""
+    name = node.get("_zen_target", node.get("_target_"))
+    if "_args_" in node and not (isinstance(name, str) and "_args_" in registered.get(name, ())):
+        key = join(path, "_args_")
+        yield Problem(key, f"{key}={shown(node['_args_'])} is not allowed: give arguments by their names.")
+    for key, allowed in _STEERING.items():
+        if key in node and not any(node[key] is one or node[key] == one != 1 for one in allowed):
+            words = ", ".join(str(one).lower() for one in allowed)
+            place = join(path, key)
+            yield Problem(place, f"{place}={shown(node[key])} is not allowed: it must be one of {words}.")
+
+
+def _is_widened(name: str, widened: Collection[str]) -> bool:
+    if not any(_is_below(name, module) for module in widened):
+        return False
     found = resolve(name)
     home = _home_of(found)
-    if home is None or any(_is_below(home, module) for module in REFUSED):
+    return home is not None and callable(found) and any(_is_below(home, module) for module in widened)
+
+
+def _is_own(name: str) -> bool:
+    """Returns whether a name leads to a class of ours that a configuration is made of."""
+    if name.startswith("__main__."):
+        found = resolve(name)
+        return isinstance(found, type) and found.__module__ == "__main__" and _is_project_script()
+    if not any(_is_below(name, module) for module in COMPONENTS) or "__main__" in name.split("."):
         return False
-    if _is_below(home, "pytorch_lightning") and not isinstance(found, type):
-        return False  # Among its functions are some that unpickle files.
-    return any(_is_below(home, allowed) for allowed in (*ALLOWED_MODULES, *ALLOWED_OBJECTS, *widened))
+    found = resolve(name)
+    home = _home_of(found)
+    return isinstance(found, type) and home is not None and any(_is_below(home, module) for module in COMPONENTS)
 
 
-def _named_objects(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the path and the value of every key that names an object."""
-    for path, node in nodes(tree):
-        wrappers = node.get("_zen_wrappers") or []
-        for key in ("_target_", "_zen_target"):
-            if key in node:
-                yield join(path, key), node[key]
-        for wrapper in [wrappers] if isinstance(wrappers, str) else wrappers:
-            if isinstance(wrapper, str):
-                yield join(path, "_zen_wrappers"), wrapper
-        if _is_getter(node.get("_target_")) or _is_getter(node.get("_zen_target")):
-            for value in [node.get("path"), *(node.get("_args_") or [])]:
-                if value is not None:
-                    yield join(path, "path"), value
+def _is_of_a_kind(name: str) -> bool:
+    """Returns whether a name leads to a public class of a library that a configuration is made of."""
+    package = next((package for package in KINDS if name.startswith(f"{package}.")), None)
+    if package is None or any(part.startswith("_") for part in name.split(".")):
+        return False  # Not even imported.
+    if any(_is_below(name, module) for module in REFUSED):
+        return False
+    found = resolve(name)
+    home = _home_of(found)
+    if not isinstance(found, type) or home is None or found.__name__.startswith("_"):
+        return False
+    if any(_is_below(home, module) for module in REFUSED) or not _is_home(home, package):
+        return False
+    return issubclass(found, _kinds_of(package))
 
 
-def _is_getter(name: object) -> bool:
-    return isinstance(name, str) and is_allowed(name) and _home_of(resolve(name)) in GETTERS
+@functools.cache
+def _kinds_of(package: str) -> tuple[type, ...]:
+    found = map(resolve, KINDS[package])
+    return tuple(kind for kind in found if isinstance(kind, type))
+
+
+def _is_home(home: str, package: str) -> bool:
+    """Returns whether an object's home is in the package that it was named by, or in the one below that."""
+    top = package.partition(".")[0]
+    if package == "torchvision.transforms":
+        return _is_below(home, package)
+    return _is_below(home, top) or (top == "pytorch_lightning" and _is_below(home, "lightning_fabric"))
 
 
 def _home_of(found: Any) -> str | None:
-    """Returns the dotted path under which an object was defined, or None where it is not one that can be judged."""
-    module = getattr(found, "__module__", None)
-    name = getattr(found, "__qualname__", None)
-    if not (isinstance(found, type) or inspect.isroutine(found)) or not module or not name:
+    """Returns the dotted path under which an object was defined, or None where that leads to another one."""
+    module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
         return None
     if any(part.startswith("_") for part in name.split(".")):
-        return None  # Private: runs git, for example.
-    if isinstance(found, type):
-        name = found.__qualname__
-    elif "." in name and not _is_below(module, "common") and not _is_below(module, "projects"):
-        return None  # Another package's method or closure: a loader among them would read any file.
-    if module == "__main__":
-        script = getattr(sys.modules["__main__"], "__file__", None)
-        if script is None or not Path(script).resolve().is_relative_to(repository_path() / "projects"):
-            return None
-        module = "projects"
-    return f"{module}.{name}"
+        return None
+    home = f"{module}.{name}"
+    return home if _is_where_it_says(found, home) else None
+
+
+def _is_where_it_says(found: Any, home: str) -> bool:
+    return found is not None and resolve(home) is found
+
+
+def _is_project_script() -> bool:
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return script is not None and Path(script).resolve().is_relative_to(repository_path() / "projects")
 
 
 def _is_below(name: str, module: str) -> bool:
     return name == module or name.startswith(f"{module}.")
-
-
-def _is_log_handler(name: object) -> bool:
-    handlers = {"logging": logging, "logging.handlers": logging.handlers}
-    module, _, leaf = str(name).rpartition(".")
-    found = getattr(handlers.get(module), leaf, None)
-    return isinstance(found, type) and issubclass(found, logging.Handler)

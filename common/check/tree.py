@@ -1,11 +1,14 @@
 """Walks the nodes of a configuration that was turned into plain containers."""
 
+import functools
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any
+
+from common.utils.torch import import_torchvision
 
 INSTANTIATION_KEYS = frozenset(
     {
@@ -27,13 +30,18 @@ def resolve(name: str) -> Any:
     """Returns the object at a dotted path, or None where there is none. Imports what lies on the way."""
     if name.startswith("__main__."):
         return getattr(sys.modules["__main__"], name.removeprefix("__main__."), None)
+    module, _, leaf = name.rpartition(".")
+    if module in sys.modules and leaf in vars(sys.modules[module]):  # Nearly always, and much faster.
+        return vars(sys.modules[module])[leaf]
     parts = name.split(".")
     try:
+        if parts[0] == "torchvision":
+            import_torchvision()
         found: Any = importlib.import_module(parts[0])
         for index, part in enumerate(parts[1:], start=2):
             is_submodule = isinstance(found, ModuleType) and not hasattr(found, part)
             found = importlib.import_module(".".join(parts[:index])) if is_submodule else getattr(found, part)
-    except (ImportError, AttributeError, ValueError):
+    except Exception:  # Whatever a module that needs others raises while it is imported.
         return None
     return found
 
@@ -49,6 +57,13 @@ def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
             yield from nodes(value, f"{path}[{index}]")
 
 
+def select(tree: Any, key: str) -> Any:
+    """Returns the value at a dotted key of nested mappings; None where there is none."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
 def join(path: str, key: object) -> str:
     """Appends a key to a dotted path."""
     return f"{path}.{key}" if path else str(key)
@@ -60,18 +75,10 @@ def target_of(node: dict[Any, Any]) -> Callable[..., Any] | None:
     return resolve(name) if isinstance(name, str) else None
 
 
+@functools.cache
 def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the parameters that a call takes, or nothing where its signature cannot be read."""
     try:
         return dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
-        return {}
-
-
-def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the annotations of a call's parameters, or nothing where they cannot be evaluated."""
-    function: Any = vars(target).get("__init__", target.__init__) if isinstance(target, type) else target  # type: ignore[misc]
-    try:
-        return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # Names imported for type checkers alone.
         return {}

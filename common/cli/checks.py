@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from common.cli.environment import differences_from, installed_version, locked_versions
+from common.cli.environment import differences_from, installed_version, locked_versions, unreachable_because
 from common.cli.find import all_points, data_path, newest_first, task_folders
 from common.errors import ConfigError
 from common.run.uncommitted import git_state
-from common.utils.misc import repository_path
-from common.utils.wandb import login_wandb, unreachable_because
+from common.utils.misc import outputs_root, repository_path
+from common.utils.wandb import login_wandb
 
 Verdict = Literal["good", "warning", "fault"]
 """`fault`: a run would fail. `warning`: it would run, but something is not as it should be."""
@@ -140,7 +140,7 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Finding]:  
 
 def check_wandb() -> Iterator[Finding]:
     """Looks for a W&B key and, where there is one, for the server."""
-    os.environ.setdefault("AI_RESEARCH_PATH", str(repository_path()))
+    os.environ["AI_RESEARCH_PATH"] = str(outputs_root())
     try:
         has_key = login_wandb()
     except (ConfigError, OSError) as error:
@@ -188,5 +188,5 @@ def _locking(path: Path, folder: Path) -> Finding:
 
 def _project() -> dict[str, Any]:
     path = repository_path() / "pyproject.toml"
-    project: dict[str, Any] = tomllib.loads(path.read_text())["project"] if path.is_file() else {}
+    project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"] if path.is_file() else {}
     return project

@@ -13,7 +13,7 @@ import click
 from common.cli.continuing import typed_command
 from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
-from common.cli.output import console, json_option, print_json, size_text
+from common.cli.output import console, echo, json_option, print_json, size_text
 from common.cli.runs import Run, State, read_run
 from common.run.atomic import REMOVED, folder_prefix, leftovers_in
 from common.run.atomic import remove as remove_whole
@@ -171,7 +171,7 @@ def remove(candidate: Candidate) -> bool:
             return remove_whole(candidate.path.rename(leaving))
         return remove_whole(candidate.path)
     except OSError as error:
-        click.echo(f"{candidate.path} stays: {error.strerror}.", err=True)
+        echo(f"{candidate.path} stays: {error.strerror}.", is_error=True)
         return False
     finally:
         lock.release()
@@ -190,7 +190,7 @@ def print_interrupted(runs: list[Run]) -> None:
     """Prints how runs are continued that failed, and are kept all the same."""
     for run in all_points(iter(runs)):
         if run.state == "failed" and not is_left_alone(run) and can_continue(run):
-            click.echo(f"Kept: {run.folder} is interrupted. The same command continues it:\n  {typed_command(run)}")
+            echo(f"Kept: {run.folder} is interrupted. The same command continues it:\n  {typed_command(run)}")
 
 
 def _as_row(candidate: Candidate, is_removed: bool) -> dict[str, object]:

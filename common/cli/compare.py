@@ -141,7 +141,7 @@ def as_row(group: Group, metrics: Sequence[str]) -> dict[str, Any]:
 def write_csv(groups: Sequence[Group], path: Path) -> None:
     """Writes a row per group: the differing keys, the seeds, each metric's mean, half interval and number of seeds."""
     keys, metrics = differing_keys(groups), all_metrics(groups)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         parts = ("mean", "half_width", "num_seeds")
         writer.writerow([*keys, "seeds", *(f"{name} {part}" for name in metrics for part in parts)])

@@ -1,11 +1,17 @@
-"""Compares what is installed with what was recorded or locked."""
+"""What is around a run: compares what is installed with what was recorded or locked, and tries W&B's server."""
 
 import contextlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlparse
+
+from common.utils.wandb import DEFAULT_URL
+
+REACH_TIMEOUT_S = 5.0
 
 
 @dataclass
@@ -28,7 +34,7 @@ class Difference:
 
 def locked_versions(lock: Path) -> dict[str, str]:
     """Returns the versions that a requirements file pins, by package."""
-    pinned = (re.match(r"([\w.-]+)==([^\s;]+)", line) for line in lock.read_text().splitlines())
+    pinned = (re.match(r"([\w.-]+)==([^\s;]+)", line) for line in lock.read_text(encoding="utf-8").splitlines())
     return {match[1]: match[2] for match in pinned if match}
 
 
@@ -50,3 +56,20 @@ def differences_from(wanted: Mapping[str, str]) -> list[Difference]:
 
 def _is_same(wanted: str, installed: str | None) -> bool:
     return installed is not None and wanted in (installed, installed.partition("+")[0])
+
+
+def unreachable_because() -> str | None:
+    """Returns why W&B's server cannot be reached, proxies considered; None if it answers, whatever it says."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    url = os.environ.get("WANDB_BASE_URL", DEFAULT_URL)
+    if urlparse(url).scheme not in ("http", "https"):
+        return f"WANDB_BASE_URL={url!r} is no web address"
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=REACH_TIMEOUT_S).close()  # noqa: S310  # The scheme was looked at.
+    except HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{url} does not answer: {getattr(error, 'reason', error)}"
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from common.cli.runs import Run, names_of_subfolders, read_run, subfolders
 from common.errors import ConfigError
 from common.run.record import FILE_NAME as RECORD
-from common.utils.misc import nearest, repository_path
+from common.utils.misc import nearest, outputs_root
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
 
@@ -17,7 +17,7 @@ LAST = "last"
 
 def data_path() -> Path:
     """Returns the folder below which all outputs lie."""
-    return Path(os.environ.get("AI_RESEARCH_PATH") or repository_path()) / "data"
+    return outputs_root() / "data"
 
 
 def task_folders(project: str | None = None, task: str | None = None) -> list[Path]:

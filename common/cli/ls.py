@@ -14,8 +14,9 @@ from common.cli.find import all_points, data_path, newest_first, task_folders
 from common.cli.options import project_argument, task_argument
 from common.cli.output import console, json_option, overrides_text, print_json, run_as_json, state_text
 from common.cli.runs import Run, State
+from common.run.metrics import results_text
 from common.utils.table import make_table
-from common.utils.text import duration_text, results_text, short_names
+from common.utils.text import duration_text, short_names
 
 NEWEST = 50
 """How many are listed unless all are asked for."""

@@ -99,8 +99,8 @@ def write_project(folder: Path, kind: Kind) -> list[Path]:
         name = _filled(str(template.relative_to(templates)).removesuffix(SUFFIX), folder.name)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x") as file:
-            file.write(_filled(template.read_text(), folder.name))
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_filled(template.read_text(encoding="utf-8"), folder.name))
         written.append(path)
     return written
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.cli.runs import Run, State
-from common.utils.text import duration_text, shortened
+from common.utils.text import duration_text, printable, shortened
 
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -44,6 +44,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(valid_json(value), indent=2, default=str, allow_nan=False))
 
 
+def echo(text: str, *, is_error: bool = False) -> None:
+    """Prints a text with parts that come from files: what would steer the terminal is escaped."""
+    click.echo(printable(text), err=is_error)
+
+
 def valid_json(value: Any) -> Any:
     """Returns a value with what JSON does not have, NaN and infinities, as None."""
     if isinstance(value, dict):
@@ -59,7 +64,7 @@ def facts_table(facts: dict[str, str | Text]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(printable(value)) if isinstance(value, str) else value)
     return table
 
 
@@ -73,9 +78,9 @@ def state_text(run: Run) -> Text:
         counts = ", ".join(f"{number} {state}" for state, number in run.num_points.items())
         text.append(f" ({counts or 'no point yet'})", style="dim")
     elif run.error and run.state in ("failed", "damaged"):
-        text.append(f": {shortened(run.error, 60)}", style="not bold")
+        text.append(f": {shortened(printable(run.error), 60)}", style="not bold")
     elif run.problem:
-        text.append(f"; {run.problem}", style="magenta")
+        text.append(f"; {printable(run.problem)}", style="magenta")
     return text
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -63,13 +64,17 @@ def program() -> None:
 
 def main() -> None:
     """Runs the program; an error is one short message, and the exit status tells its kind."""
+    for stream in (sys.stdout, sys.stderr):  # Without a module of ours: each switches on the type checks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         program(prog_name="ai-research")
     except Exception as error:
         from common.errors import FULL_ERROR_VARIABLE, exit_status_of, message_of
+        from common.utils.text import printable
 
         if os.environ.get(FULL_ERROR_VARIABLE) == "1":
             traceback.print_exc()
         else:
-            click.echo(message_of(error), err=True)
+            click.echo(printable(message_of(error)), err=True)
         sys.exit(exit_status_of(error))

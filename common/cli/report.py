@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def command(run: str, output: Path | None, as_json: bool) -> None:
     """
     found = find_run(run)
     path = output or Path(f"{found.task}_{found.title.replace('/', '_')}.html")
+    text = page_of(found)
     if output is None:
-        write_text_atomically(path, page_of(found))  # Nobody has named it: a link that stands there is replaced.
+        write_text_atomically(path, text)  # Nobody has named it: a link that stands there is replaced.
     else:
-        path.write_text(page_of(found))
+        path.write_bytes(text.encode(errors="replace"))
     if as_json:
         print_json({"report": str(path), "bytes": path.stat().st_size})
     else:
@@ -59,11 +61,10 @@ def page_of(run: Run) -> str:
 
     # "<" would let a run's text end the script that holds it.
     content = json.dumps(valid_json(content_of(run)), default=str, allow_nan=False).replace("<", "\\u003c")
-    page = (PAGE / "page.html").read_text()
-    parts = {"CSS": (PAGE / "page.css").read_text(), "JS": (PAGE / "page.js").read_text()}
-    for name, part in (parts | {"DATA": content, "PLOTLY": get_plotlyjs()}).items():
-        page = page.replace(f"/*{name}*/", part)
-    return page
+    parts = {name: (PAGE / f"page.{name.lower()}").read_text(encoding="utf-8") for name in ("HTML", "CSS", "JS")}
+    parts |= {"DATA": content, "PLOTLY": get_plotlyjs()}
+    # In one go: what a run holds may look like a place for something.
+    return re.sub(r"/\*([A-Z]+)\*/", lambda place: parts[place[1]], parts["HTML"])
 
 
 def content_of(run: Run) -> dict[str, Any]:

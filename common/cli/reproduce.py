@@ -19,7 +19,7 @@ from common.cli.differences import first_difference_of_metrics, first_difference
 from common.cli.environment import differences_from, locked_versions
 from common.cli.find import find_run
 from common.cli.options import run_argument
-from common.cli.output import json_option, print_json
+from common.cli.output import echo, json_option, print_json
 from common.cli.restore import budget_spent, budgets_before, chosen_settings, replaying_command
 from common.cli.runs import Run, read_run
 from common.errors import ConfigError, RunError
@@ -31,6 +31,7 @@ from common.run.metrics import read_last_metrics, read_metrics
 from common.run.origin import fingerprint_of
 from common.run.restored import restore_code
 from common.utils.misc import available_cpus, repository_path
+from common.utils.text import printable
 
 LOCK = "requirements.txt"
 
@@ -122,7 +123,7 @@ def reproduce(run: Run, scratch: Path, keep: bool) -> Reproduction:
     is_finished, last_step = run.state == "finished", run.metrics.get("step")
     differences = environment_differences(run, code)
     for line in differences:
-        click.secho(f"The environment differs: {line}", fg="yellow", err=True)
+        click.secho(printable(f"The environment differs: {line}"), fg="yellow", err=True)
     checkpoint = last_checkpoint(run.checkpoints)
     before = read_newest_checkpoint(checkpoint) if checkpoint else {}
     chosen = chosen_settings(before, run.record.engine)
@@ -235,6 +236,6 @@ def print_outcome(outcome: Reproduction) -> None:
     if outcome.parameters:
         click.secho(f"The final parameters differ first in {outcome.parameters}.", fg="red")
     if outcome.environment and not outcome.is_identical:
-        click.echo("The environment differs too: " + "; ".join(outcome.environment))
+        echo("The environment differs too: " + "; ".join(outcome.environment))
     if outcome.scratch:
         click.echo(f"Kept: {outcome.scratch}")

@@ -14,6 +14,7 @@ from common.cli.ls import print_runs
 from common.cli.options import run_argument
 from common.cli.output import (
     console,
+    echo,
     facts_table,
     json_option,
     print_json,
@@ -27,7 +28,7 @@ from common.cli.runs import UNREADABLE, Run
 from common.run.metrics import FIXED_COLUMNS, damage_of, read_metrics
 from common.run.record import Git, Launch
 from common.utils.table import make_table
-from common.utils.text import duration_text, number_text
+from common.utils.text import duration_text, number_text, printable
 
 
 @click.command()
@@ -63,7 +64,7 @@ def print_run(run: Run) -> None:
     out = console()
     out.print(facts_table({"folder": str(run.folder), "status": state_text(run), **facts_of(run)}))
     if run.state == "failed" and run.record.error:
-        out.print(Text(f"\n{run.record.error}", style="red"))
+        out.print(Text(printable(f"\n{run.record.error}"), style="red"))
     if run.kind == "sweep":
         print_runs(run.points, is_one_task=True)
     if run.changes and run.kind != "sweep":
@@ -75,11 +76,11 @@ def print_run(run: Run) -> None:
         out.print(make_table("metric", "#first", "#last", "#lowest", "#highest", rows=rows))
     damage = damage_of(run.source)
     if damage is not None and run.state != "running":  # Then its last line may be being written.
-        out.print(Text(f"{damage}: what is whole counts here.", style="magenta"))
+        out.print(Text(f"{printable(damage)}: what is whole counts here.", style="magenta"))
     files = artefacts_of(run.folder)
     if files:
         out.print(make_table("file", "#size", rows=[[name, size_text(size)] for name, size in files]))
-    click.echo(how_to_continue(run))
+    echo(how_to_continue(run))
 
 
 def facts_of(run: Run) -> dict[str, str | Text]:

@@ -11,12 +11,13 @@ from typing import Any
 import click
 from rich.progress import Progress
 
+from common.cli.environment import unreachable_because
 from common.cli.find import all_points, find_run, newest_first, task_folders
 from common.cli.options import runs_argument
-from common.cli.output import json_option, print_json
+from common.cli.output import echo, json_option, print_json
 from common.cli.runs import Run
 from common.errors import ConfigError, RunError
-from common.utils.wandb import login_wandb, unreachable_because
+from common.utils.wandb import login_wandb
 
 
 @dataclass
@@ -121,7 +122,7 @@ def print_uploads(uploads: list[Upload], dry_run: bool) -> None:
         click.echo("Nothing to upload.")
     for upload in uploads:
         outcome = upload.error or ("would be uploaded" if dry_run else "uploaded")
-        click.echo(f"{upload.run.folder}: {len(upload.pieces)} piece(s) {outcome}")
+        echo(f"{upload.run.folder}: {len(upload.pieces)} piece(s) {outcome}")
 
 
 def _as_row(upload: Upload) -> dict[str, Any]:

@@ -8,9 +8,9 @@ folder; were it told of others, it would wait for them.
 
 import functools
 import inspect
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,74 +18,36 @@ from hydra.core.hydra_config import HydraConfig
 from hydra_zen import instantiate
 from lightning_fabric.plugins import CheckpointIO, ClusterEnvironment
 from lightning_utilities.core.apply_func import apply_to_collection
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import callbacks
-from pytorch_lightning.callbacks.spike import SpikeDetection
 from pytorch_lightning.strategies import DDPStrategy
 
 from common.check.problem import Problem
-from common.check.tree import INSTANTIATION_KEYS, join, nodes, parameters_of, target_of
+from common.check.tree import INSTANTIATION_KEYS, join, nodes, parameters_of, select, target_of
+from common.dl.continuable import reason_against
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.litmodule.base import BaseLitModule
 from common.utils.hydra import leaves
 
-AVERAGE = (
-    "it exchanges the network for its average while checkpoints are taken. Keep the average within the Lightning "
-    "module, as common/dl/litmodule/cond1d_target1d does with litmodule.config.average_decay"
-)
 
-REFUSED_CALLBACKS: dict[type[callbacks.Callback], str] = {
-    callbacks.Checkpoint: "a run saves its checkpoints itself: the best and the last, in its folder lightning/",
-    callbacks.StochasticWeightAveraging: AVERAGE,
-    callbacks.WeightAveraging: AVERAGE,
-    callbacks.BatchSizeFinder: (
-        "it tries sizes out at each launch. Leave datamodule.config.fixed_per_device_batch_size=null, which chooses "
-        "one for the run"
-    ),
-    callbacks.LearningRateFinder: "it tries rates out at each launch. Sweep over litmodule.optimizer.lr",
-    callbacks.ModelPruning: (
-        "its checkpoints hold pruned parameters in place of those that it trains. Prune the network that "
-        "common.run.load returns"
-    ),
-    callbacks.BaseFinetuning: (
-        "what it has thawed is in no checkpoint. Set requires_grad of parameters in the Lightning module, in "
-        "on_train_epoch_start: that is saved"
-    ),
-    SpikeDetection: "it skips batches by what a launch has seen. Use config.on_bad_loss",
-    callbacks.ProgressBar: "a run has a bar already; trainer.enable_progress_bar=false turns it off",
-}
-"""For each class of Lightning's callbacks, subclasses included, why it is refused, and what to do instead."""
-
-
-def check_continuable(config: DictConfig) -> list[Problem]:
+def check_continuable(config: Mapping[Any, Any]) -> list[Problem]:
     """Returns a problem for each part of a configuration that would end an interrupted run with another result.
 
     Args:
-        config: A composed and resolved configuration.
+        config: A configuration, resolved, in plain containers.
     """
     return [*_refused_callbacks(config), *_refused_settings(config), *_refused_loaders(config)]
 
 
-def reason_against(callback: type[Any]) -> str | None:
-    """Returns why a class of callbacks is refused, and what to do instead; None where it is not."""
-    reasons = (reason for refused, reason in REFUSED_CALLBACKS.items() if issubclass(callback, refused))
-    return next(reasons, None)
-
-
-def _refused_callbacks(config: DictConfig) -> Iterator[Problem]:
+def _refused_callbacks(config: Mapping[Any, Any]) -> Iterator[Problem]:
     for root in ("callbacks", "trainer.callbacks"):
-        tree = OmegaConf.select(config, root)
-        if not OmegaConf.is_config(tree):
-            continue
-        for path, node in nodes(OmegaConf.to_container(tree), root):
+        for path, node in nodes(select(config, root), root):
             callback = _class_of(node)
             reason = reason_against(callback)
             if reason is not None:
                 yield Problem(path, f"{path}: {callback.__name__} is refused: {reason}.")
 
 
-def _refused_settings(config: DictConfig) -> Iterator[Problem]:
-    interval = OmegaConf.select(config, "trainer.val_check_interval")
+def _refused_settings(config: Mapping[Any, Any]) -> Iterator[Problem]:
+    interval = select(config, "trainer.val_check_interval")
     if interval is not None and not isinstance(interval, int | float):
         key = join("trainer", "val_check_interval")
         yield Problem(
@@ -95,11 +57,10 @@ def _refused_settings(config: DictConfig) -> Iterator[Problem]:
         )
 
 
-def _refused_loaders(config: DictConfig) -> Iterator[Problem]:
+def _refused_loaders(config: Mapping[Any, Any]) -> Iterator[Problem]:
     """Several ranks would all be served the same samples."""
-    node = OmegaConf.select(config, "datamodule")
-    datamodule = _class_of(OmegaConf.to_container(node) if OmegaConf.is_config(node) else None)
-    numbers = [OmegaConf.select(config, f"trainer.{key}") for key in ("devices", "num_nodes")]
+    datamodule = _class_of(select(config, "datamodule"))
+    numbers = [select(config, f"trainer.{key}") for key in ("devices", "num_nodes")]
     is_own = issubclass(datamodule, BaseDataModule)
     is_own = is_own and datamodule.train_dataloader is not BaseDataModule.train_dataloader
     if is_own and any(isinstance(number, int) and number > 1 for number in numbers):
@@ -126,32 +87,51 @@ UNUSED = {
 """What does not touch shapes: without it, more points are alike."""
 
 
-def check_shapes(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_shapes(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the network, or the loss, cannot take a batch of the data module's example.
 
     Nothing is judged where the data module has no example, or could not be built, or the network. Configurations that
     are alike are tried once.
 
     Args:
-        config: A composed and resolved configuration.
+        config: A configuration, resolved, in plain containers.
         wrong_keys: What is known to be wrong with it.
     """
     unused = tuple(f"litmodule.{part}" for part in UNUSED)
     if any(key.startswith(("datamodule", "litmodule")) and not key.startswith(unused) for key in wrong_keys):
         return []
-    tree: Any = {key: OmegaConf.to_container(config[key]) for key in ("datamodule", "litmodule")}
-    tree["litmodule"] |= UNUSED
-    problem = _try(json.dumps(tree, sort_keys=True, default=str))
+    tree = {"datamodule": unseeded(config["datamodule"]), "litmodule": config["litmodule"] | UNUSED}
+    problem = _try(Parts(repr(tree), tree))
     return [problem] if problem else []
 
 
-@functools.cache
-def _try(text: str) -> Problem | None:
+@dataclass(frozen=True)
+class Parts:
+    """What is tried.
+
+    Attributes:
+        text: What tells it from others.
+        tree: Data module and Lightning module in plain containers.
+    """
+
+    text: str
+    tree: dict[str, Any] = field(compare=False)
+
+
+def unseeded(datamodule: Any) -> Any:
+    """Returns a data module's node with the same seed for all: no shape depends on it."""
+    config = datamodule.get("config")
+    is_seeded = isinstance(config, dict) and "seed" in config
+    return datamodule | {"config": config | {"seed": 0}} if is_seeded else datamodule
+
+
+@functools.lru_cache(maxsize=1000)
+def _try(parts: Parts) -> Problem | None:
     """Tries a batch without numbers, on the device `meta`, and only if that fails, with numbers.
 
     The first costs milliseconds whatever the network's size, but may fail for other reasons than shapes.
     """
-    tree = json.loads(text)
+    tree = parts.tree
     datamodule: BaseDataModule = instantiate(tree["datamodule"])
     batch = datamodule.example_batch()
     if batch is None or _error_on("meta", tree, batch) is None:
@@ -194,18 +174,18 @@ ACCELERATORS = {"cpu": ("cpu",), "gpu": ("gpu", "cuda")}
 """What `trainer.accelerator` may be for each value of `config.device`."""
 
 
-def check_devices(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_devices(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem for each key of the trainer that says something else than the launcher.
 
     Args:
-        config: A composed and resolved configuration. Hydra's current one has the launcher's numbers, settled.
+        config: A configuration, resolved, in plain containers. Hydra's current one has the launcher's numbers, settled.
         wrong_keys: What is known to be wrong with it.
     """
-    trainer: Any = OmegaConf.to_container(config.trainer) if isinstance(config.get("trainer"), DictConfig) else None
-    if trainer is None or any(key.startswith(("hydra", "config")) for key in wrong_keys):
+    trainer = config.get("trainer")
+    if not isinstance(trainer, dict) or any(key.startswith(("hydra", "config")) for key in wrong_keys):
         return []
     launcher = HydraConfig.get().launcher
-    device, nodes, ranks = config.config.device, launcher.nodes, launcher.tasks_per_node
+    device, nodes, ranks = config["config"]["device"], launcher.nodes, launcher.tasks_per_node
     problems = [
         *_check_numbers(trainer, device, nodes, ranks),
         *_check_strategy(trainer.get("strategy", "auto")),

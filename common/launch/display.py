@@ -18,11 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from common.launch.point import Point
-from common.run.metrics import FIXED_COLUMNS, read_last_metrics
+from common.run.metrics import FIXED_COLUMNS, read_last_metrics, results_text
 from common.run.record import Record, read_record
 from common.utils.table import make_table
 from common.utils.terminal import is_terminal
-from common.utils.text import duration_text, results_text, short_names
+from common.utils.text import duration_text, short_names
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
 """`stopped`: it saved and left, as it was asked to, or was taken out of a cluster's queue."""

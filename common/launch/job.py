@@ -30,7 +30,15 @@ from common.errors import ConfigError, RunError, RunStoppedError
 from common.foreign.hydra import error_of
 from common.launch.isolation import isolated
 from common.launch.point import Point
-from common.launch.role import FOLDER_VARIABLE, PARENT_VARIABLE, are_ranks_started, end_with_parent, folder_of_job
+from common.launch.role import (
+    FOLDER_VARIABLE,
+    JUDGED_VARIABLE,
+    PARENT_VARIABLE,
+    are_ranks_started,
+    end_with_parent,
+    fingerprint_of_judged,
+    folder_of_job,
+)
 from common.run.checkpoint import last_checkpoint
 from common.run.continuation import Run, check_own_run, own_run
 from common.run.files import open_to_append
@@ -50,13 +58,14 @@ POLL_S = 0.5
 
 
 @contextmanager
-def other_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[None]:
+def other_ranks(num_ranks: int, overrides: list[str], folder: Path, judged: str) -> Iterator[None]:
     """Runs the other ranks beside the block, which is the first, unless they run already.
 
     Args:
         num_ranks: Processes in all, on this machine.
         overrides: The overrides of the one subtask to run.
         folder: The run's folder.
+        judged: A fingerprint of the configuration that they are to build.
 
     Raises:
         RunError: the block ended well, but another rank did not.
@@ -71,7 +80,7 @@ def other_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[
         "NODE_RANK": "0",
     }
     with _variables(shared | {"RANK": "0", "LOCAL_RANK": "0"}):
-        processes = [_start_rank(rank, overrides, folder) for rank in range(1, num_ranks)]
+        processes = [_start_rank(rank, overrides, folder, judged) for rank in range(1, num_ranks)]
         is_over = threading.Event()
         threading.Thread(target=_watch_ranks, args=(processes, is_over, folder), daemon=True, name="rank-watch").start()
         try:
@@ -84,9 +93,9 @@ def other_ranks(num_ranks: int, overrides: list[str], folder: Path) -> Iterator[
                 raise RunError(f"Rank {rank} ended with status {process.returncode}: {folder / f'rank_{rank}.log'}")
 
 
-def _start_rank(rank: int, overrides: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def _start_rank(rank: int, overrides: list[str], folder: Path, judged: str) -> subprocess.Popen[bytes]:
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
-    environment = {**os.environ, **own}
+    environment = {**os.environ, **own, JUDGED_VARIABLE: judged}
     with open_to_append(folder, f"rank_{rank}.log") as output:
         return subprocess.Popen(
             [sys.executable, sys.argv[0], *overrides],
@@ -210,9 +219,24 @@ def run_own_job(context: HydraContext, task_function: TaskFunction, point: Point
     if last_checkpoint(run.folder / run.record.engine.checkpoints) is not None:
         point = replace(point, origin=run.record.origin)
     check_own_run(run, point.record)
+    check_judged(point)
     if run.record.slurm is not None:  # A later try may end before it can say so.
         run.record.slurm.num_restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     return run_job(context, task_function, point, run)
+
+
+def check_judged(point: Point) -> None:
+    """Checks that this process is about to build what was judged where it was started.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    judged = fingerprint_of_judged()
+    if judged not in (None, point.judged):
+        raise ConfigError(
+            f"This process composed another configuration (fingerprint {point.judged}) than the one that was checked "
+            f"when it was started ({judged}). Does an environment variable differ? Give the command again."
+        )
 
 
 def recorded(task_function: TaskFunction, point: Point, run: Run, mended: Sequence[str] = ()) -> TaskFunction:
@@ -232,7 +256,11 @@ def recorded(task_function: TaskFunction, point: Point, run: Run, mended: Sequen
         start_launch(run, seed=config.config.seed, data=point.data, **_code_facts(point))
         started = time.monotonic()
         try:
-            with stop_on_signals(), isolated(), other_ranks(point.ranks_per_node, point.overrides, run.folder):
+            with (
+                stop_on_signals(),
+                isolated(),
+                other_ranks(point.ranks_per_node, point.overrides, run.folder, point.judged),
+            ):
                 result = task_function(config)
         except BaseException as error:
             status: Status = "stopped" if isinstance(error, RunStoppedError | KeyboardInterrupt) else "failed"
@@ -256,6 +284,7 @@ def run_other_rank(task_function: TaskFunction, point: Point, folder: Path) -> J
         folder: The run's folder.
     """
     end_with_parent(signal.SIGKILL)
+    check_judged(point)
     with editable(point.config):
         point.config.hydra.runtime.output_dir = point.config.config.output_dir = str(folder)
         own = copy.deepcopy(point.config)

@@ -28,7 +28,14 @@ from common.launch.isolation import forget_frames
 from common.launch.job import run_job, run_other_rank, run_own_job
 from common.launch.point import Command, Composer, Point
 from common.launch.resources import LocalResources, Resources, check_gpus, count_gpus, granted
-from common.launch.role import PARALLEL_VARIABLE, PARENT_VARIABLE, count_parallel, folder_of_first_rank, folder_of_job
+from common.launch.role import (
+    JUDGED_VARIABLE,
+    PARALLEL_VARIABLE,
+    PARENT_VARIABLE,
+    count_parallel,
+    folder_of_first_rank,
+    folder_of_job,
+)
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import imports_from, program_in, variables_of_job
 from common.launch.sweep.run import SweepFolder, run_sweep
@@ -110,7 +117,7 @@ def _start(sweep: SweepFolder, job: Job, workers: Workers, display: Display) -> 
     print(f"  {run.reason}; output in {job.folder / CONSOLE}", flush=True)
     num_parallel = len(workers.places) + len(workers.held)
     workers.held[job] = gpus = workers.places.popleft()
-    own = {PARENT_VARIABLE: str(os.getpid()), PARALLEL_VARIABLE: str(num_parallel)}
+    own = {PARENT_VARIABLE: str(os.getpid()), PARALLEL_VARIABLE: str(num_parallel), JUDGED_VARIABLE: job.point.judged}
     own |= {} if gpus is None else {_gpu_variable(): gpus}
     environment = {**os.environ, **variables_of_job(job.folder, code), **own}
     try:
@@ -159,7 +166,7 @@ def _stop(workers: Workers) -> None:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"the last line of its output: {lines[-1]}" if lines else "it printed nothing"
 
 

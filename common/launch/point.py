@@ -13,6 +13,7 @@ from typing import Any
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from common.check.gate import fingerprint, freeze
 from common.check.tree import resolve as resolve_target
 from common.config import CONTINUE, PATH_KEYS
 from common.engine import Engine
@@ -100,6 +101,7 @@ class Point:
         data: What its components say of the data that is used.
         changes: What its configuration changes of the task's defaults; see `common.run.changes`.
         engine: What runs it.
+        judged: A fingerprint of the configuration, which is built as it is.
         code_state: The state of the code; None for a job, which runs from a copy.
         origin: The checkpoint that it starts from; None where it starts from scratch.
     """
@@ -115,6 +117,7 @@ class Point:
     data: dict[str, Any]
     changes: dict[str, dict[str, Any]]
     engine: Engine
+    judged: str
     code_state: CodeState | None = None
     origin: Origin | None = None
 
@@ -218,6 +221,8 @@ class Composer:
         swept = {key.lstrip("+") for key in command.search.swept}
         changes = changes_between(self._defaults, _plain(composed))  # Before what they leave to the machine is settled.
         data = settle(composed)  # Makes paths absolute, too.
+        with hydra_config(composed):
+            freeze(composed)
         return Point(
             index=proposal.index,
             overrides=[*proposal.overrides, *composed.hydra.overrides.hydra],
@@ -230,6 +235,7 @@ class Composer:
             data=data,
             changes=changes,
             engine=command.engine,
+            judged=fingerprint(_plain(composed)),
             code_state=self.code_state,
             origin=self._origin_of(composed.config.ckpt_path),
         )

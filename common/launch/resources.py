@@ -1,6 +1,7 @@
 """What a subtask asks for: of this machine, and of a cluster."""
 
 import re
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -99,7 +100,7 @@ class SlurmResources(Resources):
     @property
     def interpreter(self) -> str:
         """The command that runs Python in a job."""
-        return self.python or sys.executable
+        return self.python or shlex.quote(sys.executable)
 
 
 @dataclass

@@ -28,6 +28,9 @@ PARALLEL_VARIABLE = "AI_RESEARCH_PARALLEL"
 REPLAY_VARIABLE = "AI_RESEARCH_REPLAY"
 """Says that this process makes a run again on this machine: all that a search or a cluster chose is given."""
 
+JUDGED_VARIABLE = "AI_RESEARCH_JUDGED"
+"""Says what was judged where this process was started: a fingerprint of the configuration that is to be built."""
+
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 """Where programs that start several ranks say which one a process is."""
 
@@ -78,6 +81,11 @@ def refuse_foreign_rank() -> None:
             "A run starts its own: type the command once, without torchrun, srun or mpirun, and write "
             "hydra.launcher.tasks_per_node=<number>, or gpus_per_node."
         )
+
+
+def fingerprint_of_judged() -> str | None:
+    """Returns the fingerprint of what this process is to build, if another one has judged it."""
+    return os.environ.get(JUDGED_VARIABLE)
 
 
 def end_with_parent(number: signal.Signals) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra_zen import instantiate
-from omegaconf import DictConfig
 
 from common.check.problem import Problem
 from common.config import CONTINUE
@@ -21,32 +20,32 @@ from common.run.ranks import Ranks
 PARTS = ("algorithm", "evaluator", "population", "config")
 
 
-def check_components(config: DictConfig, wrong_keys: set[str]) -> list[Problem]:
+def check_components(config: Mapping[Any, Any], wrong_keys: set[str]) -> list[Problem]:
     """Returns a problem if the environment cannot be played, or the algorithm cannot start with the population.
 
     Nothing is judged where they could not be built. What is built is thrown away: it takes milliseconds.
 
     Args:
-        config: A composed and resolved configuration.
+        config: A configuration, resolved, in plain containers.
         wrong_keys: What is known to be wrong with it.
     """
     if any(key.startswith(PARTS) for key in wrong_keys):
         return []
-    seed: int = config.config.seed
-    evaluator: BaseEvaluator = instantiate(config.evaluator)
+    seed: int = config["config"]["seed"]
+    evaluator: BaseEvaluator = instantiate(config["evaluator"])
     try:
         spaces = evaluator.spaces
     except ConfigError as error:
         return [Problem("evaluator", str(error))]
-    population: partial[Actors] = instantiate(config.population)
-    algorithm: BaseAlgorithm = instantiate(config.algorithm)
+    population: partial[Actors] = instantiate(config["population"])
+    algorithm: BaseAlgorithm = instantiate(config["algorithm"])
     actors = population(spaces=spaces, seed=seed)
     try:
         algorithm.start(actors, seed)
     except ConfigError as error:
         return [Problem("algorithm", str(error))]
-    evolution = Evolution(algorithm, evaluator, actors, instantiate(config.config), Ranks())
-    return _check_file(evolution, config.config.ckpt_path)
+    evolution = Evolution(algorithm, evaluator, actors, instantiate(config["config"]), Ranks())
+    return _check_file(evolution, config["config"]["ckpt_path"])
 
 
 def check_start(evolution: Evolution, state: Mapping[str, Any], source: str) -> None:

@@ -4,6 +4,7 @@ Axes: n episodes.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import numpy as np
 from hydra_zen import instantiate
 from jaxtyping import Float64, UInt64
 
-from common.check.targets import check_targets
-from common.errors import ConfigError
+from common.check.gate import admit_from_disk
 from common.ne.champion import Champion, read_champion
 from common.ne.evaluator.base import BaseEvaluator
 from common.ne.evaluator.environment import register_again
@@ -55,10 +55,9 @@ def load_run(folder: Path, allowed_targets: tuple[str, ...] = ()) -> LoadedChamp
         ConfigError: there is no champion, or the file names something that it may not.
     """
     champion, spec = read_champion(folder)
-    problems = check_targets(spec, registered=(), widened=allowed_targets)
-    if problems:
-        raise ConfigError("\n".join(problem.text for problem in problems))
+    parts = {"evaluator": BaseEvaluator, "population": partial[Actors]}
+    trees = {key: admit_from_disk(spec.get(key), key, hint, allowed_targets) for key, hint in parts.items()}
     register_again(spec["registration"])
-    evaluator: Any = instantiate(spec["evaluator"])
-    actors = instantiate(spec["population"])(spaces=evaluator.spaces, seed=0)
+    evaluator: Any = instantiate(trees["evaluator"])
+    actors = instantiate(trees["population"])(spaces=evaluator.spaces, seed=0)
     return LoadedChampion(champion, actors, evaluator)

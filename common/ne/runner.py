@@ -1,10 +1,10 @@
 """The runner of neuroevolution tasks."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from hydra_zen import ZenStore
-from omegaconf import DictConfig
 
 from common.check.problem import Problem
 from common.ne.algorithm.base import BaseAlgorithm
@@ -33,7 +33,7 @@ class NeuroevolutionTaskRunner(BaseTaskRunner):
     @classmethod
     def check_subtask(
         cls,
-        config: DictConfig,
+        config: Mapping[Any, Any],
         wrong_keys: set[str],
         *,
         is_plain: bool,  # noqa: ARG003  # It takes milliseconds.

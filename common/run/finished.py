@@ -47,7 +47,7 @@ def is_kept(folder: Path) -> bool:
     """Returns whether there are copies, and no checkpoint was written since they were made."""
     place = folder / FOLDER_NAME
     try:
-        marks = json.loads((place / MARKS).read_text())
+        marks = json.loads((place / MARKS).read_text(encoding="utf-8"))
         last = next(name for name in marks if Path(name).name == LAST)
         return not place.is_symlink() and _mark_of(folder / last) in marks.values()
     except (OSError, ValueError, TypeError, AttributeError, StopIteration):

@@ -12,13 +12,14 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from common.run.atomic import write_text_atomically
 from common.run.files import UnusableFileError, open_file, open_to_read, read_bytes
 from common.run.table import Table, header_of, numbers_of, parse, rendered, text_of
+from common.utils.text import number_text
 
 log = logging.getLogger(__name__)
 
@@ -236,3 +237,18 @@ def _lines_from_end(file: BinaryIO) -> Iterator[str]:
         whole = lines[:-1] if is_first else lines
         yield from (line.decode(errors="replace") for line in reversed(whole) if line)
         end, is_first = start, is_first and not lines
+
+
+def results_text(results: dict[str, float], first: Sequence[str], most: int = 3) -> str:
+    """Returns the metrics that say most about a result.
+
+    Args:
+        results: The metrics.
+        first: How the names of those begin that say most, the best first; where there are none, all are alike.
+        most: How many are returned.
+    """
+    for stage in (*first, ""):
+        chosen = [(name, value) for name, value in results.items() if name.startswith(stage)]
+        if chosen:
+            return ", ".join(f"{name} {number_text(value)}" for name, value in chosen[:most])
+    return ""

@@ -1,6 +1,5 @@
 """What SLURM says of jobs. A question that fails is no answer: it is asked again, and then said to be unanswered."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from common.errors import ConfigError, RunError
+from common.run.neutral import neutral_environment
 from common.run.record import Record
 
 NUM_TRIES = 3
@@ -130,12 +130,9 @@ def asked(
 
 def said_by(words: list[str], **options: Any) -> subprocess.CompletedProcess[str] | str:
     """Runs one of SLURM's commands once; returns its end, or why there is none."""
-    own = {
-        name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")
-    }  # Filters, for instance.
-    options = {"env": own, **options}
+    options = {"env": neutral_environment(), "encoding": "utf-8", "errors": "replace", **options}
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, **options)
+        return subprocess.run(words, capture_output=True, check=False, timeout=TIMEOUT_S, **options)
     except subprocess.TimeoutExpired:
         return f"no answer within {TIMEOUT_S:.0f} s"
     except OSError as error:

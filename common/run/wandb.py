@@ -48,7 +48,7 @@ def run_id(folder: Path) -> str:
 def config_of(folder: Path) -> Any:
     """Returns a run's configuration as plain containers."""
     # libyaml's loader: the pure Python one needs a fifth of a second here.
-    config = OmegaConf.create(yaml.load((folder / ".hydra" / "config.yaml").read_text(), yaml.CSafeLoader))
+    config = OmegaConf.create(yaml.load((folder / ".hydra" / "config.yaml").read_bytes(), yaml.CSafeLoader))
     return OmegaConf.to_container(config, resolve=True)
 
 

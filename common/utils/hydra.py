@@ -8,6 +8,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+UNKNOWN_FOLDER = "<output_dir>"
+"""Stands for a run's folder as long as none is chosen."""
+
 
 @contextmanager
 def hydra_config(config: DictConfig) -> Iterator[None]:
@@ -50,10 +53,10 @@ def resolve(config: DictConfig) -> None:
     """Resolves a composed configuration's interpolations in place, Hydra's own node included.
 
     Args:
-        config: What is known only once a job runs, such as its folder, becomes "<output_dir>".
+        config: What is known only once a job runs, such as its folder, becomes `UNKNOWN_FOLDER`.
     """
     with editable(config):
         if OmegaConf.is_missing(config.hydra.runtime, "output_dir"):
-            config.hydra.runtime.output_dir = "<output_dir>"
+            config.hydra.runtime.output_dir = UNKNOWN_FOLDER
     with hydra_config(config), editable(config):  # In this order: Hydra makes its node read-only when it takes it.
         OmegaConf.resolve(config)

@@ -1,5 +1,6 @@
 """What the standard output is, and how much fits on a line of it."""
 
+import io
 import os
 import sys
 from typing import Any
@@ -11,6 +12,13 @@ COLUMNS, ROWS = 80, 24
 def is_terminal() -> bool:
     """Returns whether what is printed can be drawn over."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def show_what_can_be_shown() -> None:
+    """Lets what is printed be replaced where the terminal, or the locale, has no such character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def screen_size(stream: Any) -> tuple[int, int]:

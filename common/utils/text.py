@@ -1,6 +1,16 @@
-"""Writes durations, numbers, names and results as people read them."""
+"""Writes durations, numbers, names and values as people read them."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
+from typing import Any
+
+CONTROL_CHARACTERS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+"""What moves the cursor, colours, or turns the direction of writing; line feeds and tabs are none."""
+
+ERROR_NAMES = re.compile(r"\b[A-Z]\w*(Error|Exception)\b(\(\))?( (raised )?while [^:]*)?:?\s*")
+"""As other packages put them into their texts: `KeyError raised while resolving interpolation: `."""
 
 
 def duration_text(seconds: float | None) -> str:
@@ -37,21 +47,30 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def results_text(results: dict[str, float], first: Sequence[str], most: int = 3) -> str:
-    """Returns the metrics that say most about a result.
-
-    Args:
-        results: The metrics.
-        first: How the names of those begin that say most, the best first; where there are none, all are alike.
-        most: How many are returned.
-    """
-    for stage in (*first, ""):
-        chosen = [(name, value) for name, value in results.items() if name.startswith(stage)]
-        if chosen:
-            return ", ".join(f"{name} {number_text(value)}" for name, value in chosen[:most])
-    return ""
-
-
 def shortened(text: str, length: int) -> str:
     """Returns a text cut off at a length."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Returns a text in which no character but line feeds and tabs does anything to a terminal: others are escaped."""
+    return CONTROL_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shown(value: Any, length: int = 100) -> str:
+    """Returns a value as an error shows it: as Python writes it, on one line, and cut off at a length."""
+    try:
+        text = repr(value)
+    except RecursionError:  # It holds itself, or is nested too deeply.
+        text = f"a {type(value).__name__}"
+    return short(text, length)
+
+
+def without_error_names(text: str) -> str:
+    """Returns what an error says without the names that Python has for it and others that it came from."""
+    return ERROR_NAMES.sub("", text).strip()
+
+
+def short(text: str, length: int = 100) -> str:
+    """Returns a text as an error shows it: on one line, without what does something to a terminal, and cut off."""
+    return shortened(printable(text).replace("\n", " "), length)

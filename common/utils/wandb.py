@@ -1,4 +1,4 @@
-"""Weights & Biases: the key, and whether its server can be reached."""
+"""Weights & Biases: the key."""
 
 import logging
 import netrc
@@ -13,7 +13,6 @@ log = logging.getLogger(__name__)
 
 KEY_FILE_NAME = "WANDB_KEY.txt"
 DEFAULT_URL = "https://api.wandb.ai"
-REACH_TIMEOUT_S = 5.0
 
 
 def login_wandb() -> bool:
@@ -33,23 +32,6 @@ def login_wandb() -> bool:
     return bool(os.environ.get("WANDB_API_KEY")) or _has_own_login()
 
 
-def unreachable_because() -> str | None:
-    """Returns why W&B's server cannot be reached, proxies considered; None if it answers, whatever it says."""
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
-
-    url = os.environ.get("WANDB_BASE_URL", DEFAULT_URL)
-    if urlparse(url).scheme not in ("http", "https"):
-        return f"WANDB_BASE_URL={url!r} is no web address"
-    try:
-        urlopen(Request(url, method="HEAD"), timeout=REACH_TIMEOUT_S).close()  # noqa: S310  # The scheme was looked at.
-    except HTTPError:
-        return None
-    except (OSError, ValueError) as error:
-        return f"{url} does not answer: {getattr(error, 'reason', error)}"
-    return None
-
-
 def _read_key(path: Path) -> str:
     status = path.stat()
     if status.st_uid != os.getuid():
@@ -59,7 +41,7 @@ def _read_key(path: Path) -> str:
     if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
         log.warning("%s can be read by others. Run: chmod 600 %s", path, path)
     try:
-        key = path.read_text().strip()
+        key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     if not key:

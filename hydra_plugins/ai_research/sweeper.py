@@ -10,11 +10,17 @@ from omegaconf import DictConfig
 
 from common.launch.composing import CachingConfigLoader
 from common.launch.sweep.optuna import OptunaFields, search_of
+from common.launch.sweep.search import GridFields
 from hydra_plugins.ai_research.local import LocalLauncher
 
 
 class GridSweeper(Sweeper):
     """Runs every point of a grid. Unlike Hydra's own, it writes nothing before the sweep's folder is chosen."""
+
+    def __init__(self, **fields: Any) -> None:
+        """Takes the fields of `GridFields`, which are read from the configuration."""
+
+    __init__.__annotations__ = GridFields.__init__.__annotations__  # Values are judged by them.
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Takes what Hydra composed, and builds the launcher."""

@@ -25,7 +25,7 @@ MAKE = "{_target_: os.makedirs, name: MARKER}"
 CREATE = '"${oc.create:{_target_: os.makedirs, name: MARKER}}"'
 
 REFUSED_OBJECT = "is not an object that a configuration may name"
-REFUSED_LOGGING = "a logging configuration must not name a factory"
+CLOSED = "Of Hydra's own settings only hydra.launcher.* and hydra.sweeper.* can be set"
 
 ATTACKS = {
     "a target": (f"callbacks: {{x: {MAKE}}}", REFUSED_OBJECT),
@@ -52,21 +52,21 @@ ATTACKS = {
         "not a supported primitive type",
     ),
     "a created value of the launcher": (f"hydra: {{launcher: {{cpus_per_task: {CREATE}}}}}", REFUSED_OBJECT),
-    "a created launcher": (f"hydra: {{launcher: {CREATE}}}", REFUSED_OBJECT),
-    "a created sweeper": (f"hydra: {{sweeper: {CREATE}}}", REFUSED_OBJECT),
-    "a callback of Hydra": (f"hydra: {{callbacks: {{x: {MAKE}}}}}", REFUSED_OBJECT),
-    "a created callback of Hydra": (f"hydra: {{callbacks: {{x: {CREATE}}}}}", REFUSED_OBJECT),
+    "a created launcher": (f"hydra: {{launcher: {CREATE}}}", "hydra.launcher must hold keys and values"),
+    "a created sweeper": (f"hydra: {{sweeper: {CREATE}}}", "hydra.sweeper must hold keys and values"),
+    "a callback of Hydra": (f"hydra: {{callbacks: {{x: {MAKE}}}}}", CLOSED),
+    "a created callback of Hydra": (f"hydra: {{callbacks: {{x: {CREATE}}}}}", CLOSED),
     "created callbacks of Hydra": (
         'hydra: {callbacks: "${oc.create:{x: {_target_: os.makedirs, name: MARKER}}}"}',
-        REFUSED_OBJECT,
+        CLOSED,
     ),
     "a log handler's factory": (
         "hydra: {job_logging: {handlers: {x: {(): os.makedirs, name: MARKER}}}}",
-        REFUSED_LOGGING,
+        CLOSED,
     ),
     "a log handler that is a reference": (
         "hydra: {job_logging: {handlers: {x: '${hydra.job.env_set}'}}, job: {env_set: {(): os.makedirs}}}",
-        REFUSED_LOGGING,
+        CLOSED,
     ),
     "a private function of common": (
         "callbacks: {x: {_target_: common.run.provenance._git, _args_: [{_target_: common.utils.misc.repository_path}, "

@@ -14,6 +14,7 @@ TASK = """
       config: {num_classes: 10}
       nnmodule: {config: {input_size: 784, num_layers: 1, output_size: 10}}
 """
+NEWLINE = "\n"
 COMMAND_LINE = "(Set on the command line.)"
 
 
@@ -93,7 +94,7 @@ def test_a_slip_in_a_task_file_is_told_with_the_file(addition: str, text: str, c
     outcome = cli("task=mine", project=project)
     assert outcome.status == 2
     assert text in outcome.err
-    assert f"(Set in {project / 'task' / 'mine.yaml'}.)" in outcome.err
+    assert f"(Set in {project / 'task' / 'mine.yaml'}, line {TASK.count(NEWLINE)}.)" in outcome.err
     assert list(root.rglob("*")) == []
 
 

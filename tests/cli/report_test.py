@@ -159,3 +159,14 @@ def test_how_to_continue_while_it_runs_and_on_other_code(ai_research: Any, make_
     (other / "lightning").mkdir()
     (other / "lightning/last.ckpt").touch()
     assert f"config.ckpt_path={other}/lightning/last.ckpt" in ai_research("show", other).out
+
+
+@pytest.mark.parametrize("text", ["/*PLOTLY*/", "/*DATA*/ /*CSS*/", "/*JS*/</script><script>x", "\\1 \\g<0>"])
+def test_what_a_run_holds_is_taken_for_no_place_of_the_page(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from common.cli.report import page_of
+    from common.cli.runs import Run
+
+    monkeypatch.setattr("common.cli.report.content_of", lambda _: {"texts": {"Uncommitted changes": text}})
+    page = page_of(object.__new__(Run))  # Its content stands above.
+    data = page.partition('<script id="data" type="application/json">')[2].partition("</script>")[0]
+    assert json.loads(data) == {"texts": {"Uncommitted changes": text}}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer, callbacks
 from pytorch_lightning.callbacks.spike import SpikeDetection
 from pytorch_lightning.loggers.logger import DummyLogger
@@ -53,7 +52,7 @@ class OwnAverage(callbacks.WeightAveraging):
 
 
 def problems(**config: Any) -> list[tuple[str, str]]:
-    found = check_continuable(OmegaConf.create({"callbacks": {}, "trainer": {}, "datamodule": {}, **config}))
+    found = check_continuable({"callbacks": {}, "trainer": {}, "datamodule": {}, **config})
     return [(problem.key, problem.text) for problem in found]
 
 

@@ -23,7 +23,7 @@ def problems(monkeypatch: pytest.MonkeyPatch) -> Any:
     def judge(trainer: dict[str, Any], *, device: str = "cpu", nodes: int = 1, ranks: int = 1) -> dict[str, str]:
         launcher = OmegaConf.create({"hydra": {"launcher": {"nodes": nodes, "tasks_per_node": ranks}}})
         monkeypatch.setattr(HydraConfig.instance(), "cfg", launcher)
-        config = OmegaConf.create({"config": {"device": device}, "trainer": trainer})
+        config = {"config": {"device": device}, "trainer": trainer}
         return {problem.key: problem.text for problem in check_devices(config, set())}
 
     return judge

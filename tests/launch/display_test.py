@@ -21,7 +21,7 @@ from common.run.metrics import MetricsFile
 
 def job_of(folder: Path, *overrides: str, state: State = "pending") -> Job:
     folder.mkdir(exist_ok=True)
-    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, DEEP_LEARNING)
+    point = Point(0, [], list(overrides), OmegaConf.create(), 1, 1, {}, {}, {}, {}, DEEP_LEARNING, "")
     return Job(point, folder, state)
 
 

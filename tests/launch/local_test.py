@@ -161,7 +161,7 @@ def test_each_gpu_has_a_process() -> None:
 
 def test_unset_the_root_is_the_repository(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AI_RESEARCH_PATH")
-    monkeypatch.setattr("common.runner.repository_path", lambda: tmp_path / "repository")
+    monkeypatch.setattr("common.utils.misc.repository_path", lambda: tmp_path / "repository")
     assert run().status == 0
     assert list((tmp_path / "repository" / "data" / "scratch_project" / "tiny").glob("*/result.txt"))
     monkeypatch.delenv("AI_RESEARCH_PATH")
@@ -187,7 +187,7 @@ def test_showing_a_configuration_starts_nothing(run, root: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_grid_has_one_point_per_combination(arguments: list[str], points: list[list[str]]) -> None:
-    assert expand_grid(arguments) == points
+    assert list(expand_grid(arguments)) == points
 
 
 @pytest.mark.parametrize("argument", ["a=interval(0,1)", "a=tag(interval(0,1))"])

@@ -97,7 +97,7 @@ def test_launchers_of_other_packages_are_answered_with_ours(run: Any, root: Path
     outcome = run(f"hydra/launcher={launcher}")
     assert (outcome.status, outcome.out) == (2, "")
     alone = "runs are continued by the launchers of this repository alone"
-    assert outcome.err.strip() == f"Error: hydra/launcher={launcher}: {alone}. {own} (Set on the command line.)"
+    assert outcome.err.strip() == f"Error: hydra/launcher={launcher}: {alone}. {own}"
     assert list(root.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from beartype.roar import BeartypeCallHintParamViolation
 from jaxtyping import Float, TypeCheckError
 from torch import Tensor
 
-from common.check.values import describe_hint
+from common.check.annotations import describe_hint
 from common.launch.sweep.search import swept_keys
 from common.run.metrics import MetricsFile  # noqa: F401  # Loads a checked module.
 from common.utils.beartype import equal, ge, gt, le, lt, not_empty, one_of, shape_checked

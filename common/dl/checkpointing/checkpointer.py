@@ -18,8 +18,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, Timer
 
 from common.dl.checkpointing.module_states import StepUndo, get_module_states, set_module_states
-from common.dl.checks import reason_against
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import reason_against
 from common.dl.engine import DEEP_LEARNING, MONITOR
 from common.dl.generators import generators_in, get_state, set_state
 from common.dl.outputs.wandb import wandb_logger

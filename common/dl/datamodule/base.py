@@ -222,6 +222,24 @@ class BaseDataModule(LightningDataModule, ABC):
         if dataset is None:
             raise ValueError(f"{type(self).__name__}.setup() did not fill self.datasets.{split}.")
         sampler = self._sampler(dataset, split)
+        served, keys = self._loader_keys(dataset)
+        # A given collate_fn expects what torch hands it: a list of samples.
+        in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
+        return self.dataloader.func(
+            served,
+            **keys,
+            **({"sampler": sampler, "batch_size": None} if in_memory else {"batch_sampler": sampler}),
+            num_workers=self.per_device_num_workers,
+            generator=sampler.workers_generator,
+        )
+
+    def try_loader(self) -> None:
+        """Makes a loader of nothing, to see whether torch takes the keys of `datamodule.dataloader`."""
+        served, keys = self._loader_keys([0])
+        self.dataloader.func(served, **keys, num_workers=self.per_device_num_workers)
+
+    def _loader_keys(self, dataset: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns what a loader serves of a dataset, and the keys that it is given besides."""
         keys = {
             key: value
             for key, value in self.dataloader.keywords.items()
@@ -234,15 +252,7 @@ class BaseDataModule(LightningDataModule, ABC):
         else:
             served = SeededPerBatch(dataset)
             keys["worker_init_fn"] = partial(start_worker, keys.get("worker_init_fn"))
-        # A given collate_fn expects what torch hands it: a list of samples.
-        in_memory = isinstance(dataset, InMemoryDataset) and keys.get("collate_fn") is None
-        return self.dataloader.func(
-            served,
-            **keys,
-            **({"sampler": sampler, "batch_size": None} if in_memory else {"batch_sampler": sampler}),
-            num_workers=self.per_device_num_workers,
-            generator=sampler.workers_generator,
-        )
+        return served, keys
 
     def _sampler(self, dataset: Dataset[Any], split: Split) -> EpochBatchSampler:
         assert isinstance(dataset, Sized)

@@ -5,14 +5,15 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import RunStoppedError
+from common.errors import ConfigError, RunStoppedError
 from common.foreign.submitit import make_sbatch_string
 from common.launch.point import Point
 from common.launch.resources import SlurmResources
-from common.launch.role import FOLDER_VARIABLE, STARTED_VARIABLE
+from common.launch.role import FOLDER_VARIABLE, JUDGED_VARIABLE, STARTED_VARIABLE
 from common.launch.snapshot import FOLDER_NAME as CODE
 from common.launch.snapshot import program_in, variables_of_job
 from common.run.atomic import write_text_atomically
+from common.utils.text import short, shown
 
 FOLDER_NAME = SlurmResources.submitit_folder
 
@@ -83,9 +84,27 @@ def write_jobs(folder: Path, jobs: Sequence[tuple[Point, Path]], resources: Slur
     return scripts
 
 
+def refuse_line_breaks(place: Path, resources: SlurmResources) -> None:
+    """Refuses what would end a line of the script early, and make shell of what stands behind.
+
+    Raises:
+        ConfigError: a value, a name or the folder has such a character.
+    """
+    values = {name: getattr(resources, name) for name in ("account", "partition", "qos", "constraint", "python")}
+    values |= {f"additional_parameters.{name}": value for name, value in resources.additional_parameters.items()}
+    for name, value in values.items():
+        if not re.fullmatch(r"[\w.-]+", name) or not str(value).isprintable():
+            raise ConfigError(
+                f"hydra.launcher.{short(name)}={shown(value)} is not allowed: it must be one line, and the name of an "
+                "option letters and dashes."
+            )
+    if not str(place).isprintable():
+        raise ConfigError(f"{shown(str(place))}: SLURM cannot run from a folder with such characters in its name.")
+
+
 def command_of(point: Point, own_folder: Path, code: Path, resources: SlurmResources) -> str:
     """Returns the shell lines that run a point from the snapshot, in its own folder."""
-    variables = variables_of_job(own_folder, code)
+    variables = variables_of_job(own_folder, code) | {JUDGED_VARIABLE: point.judged}
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     ranks = RANKS.format(
         per_node=point.ranks_per_node,
@@ -117,8 +136,10 @@ def script_of(place: Path, num_points: int, resources: SlurmResources, first: in
     num_tasks = resources.nodes * tasks_per_node
     port = [FREE_PORT.format(python=resources.interpreter)] if num_tasks > 1 else []
     is_array = num_points > 1
+    number = f'"$((SLURM_ARRAY_TASK_ID + {first}))"' if is_array else str(first)
     # The last task of an array has the array's own number, by which all of its tasks would be meant.
     job = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if is_array else "$SLURM_JOB_ID"
+    refuse_line_breaks(place, resources)
     further = {
         "ntasks": num_tasks,
         "requeue": True,
@@ -128,7 +149,7 @@ def script_of(place: Path, num_points: int, resources: SlurmResources, first: in
         **resources.additional_parameters,
     }
     text = make_sbatch_string(
-        command=f'/bin/sh "{place}/command_{f"$((SLURM_ARRAY_TASK_ID + {first}))" if is_array else first}.sh"',
+        command=f"/bin/sh {shlex.quote(str(place))}/command_{number}.sh",
         folder=place,
         job_name=re.sub(r"[^\w.-]", "_", resources.name),
         time=resources.timeout_min,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from common.launch.resources import SlurmResources
-from common.launch.role import FOLDER_VARIABLE, JOB_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE
+from common.launch.role import FOLDER_VARIABLE, JOB_VARIABLE, JUDGED_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE
 from common.launch.slurm.batch import script_of
 from common.launch.slurm.options import check_options
 from common.run import queue
@@ -25,7 +25,15 @@ OF_SLURM = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SCONTROL_")
 
 OF_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
-OF_THIS_PROCESS = (*OF_RANKS, FOLDER_VARIABLE, PARENT_VARIABLE, STARTED_VARIABLE, JOB_VARIABLE, "WANDB_SERVICE")
+OF_THIS_PROCESS = (
+    *OF_RANKS,
+    FOLDER_VARIABLE,
+    PARENT_VARIABLE,
+    STARTED_VARIABLE,
+    JOB_VARIABLE,
+    JUDGED_VARIABLE,
+    "WANDB_SERVICE",
+)
 """Variables that say what this process is, and a job is not."""
 
 TRANSIENT = re.compile(
@@ -100,7 +108,7 @@ def submit(script: Path, resources: SlurmResources, after: int | None, known: Co
         """Returns the job that came about although nobody said so."""
         return next((str(job) for job in jobs_from(script.parent) if job not in known), None)
 
-    return int(_sbatch(options, script.read_text(), resources, arrived).split(";")[0])
+    return int(_sbatch(options, script.read_text(encoding="utf-8"), resources, arrived).split(";")[0])
 
 
 def release(job_id: int) -> str | None:

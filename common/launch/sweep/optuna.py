@@ -26,7 +26,18 @@ from omegaconf import DictConfig, OmegaConf
 from common.engine import Direction, Engine
 from common.errors import ConfigError, RunError
 from common.launch.role import folder_of_first_rank, folder_of_job, is_replay
-from common.launch.sweep.search import Grid, Outcome, Proposal, Search, parse_overrides, text_of, values_of
+from common.launch.sweep.search import (
+    MOST_POINTS,
+    Grid,
+    GridFields,
+    Outcome,
+    Proposal,
+    Search,
+    num_values,
+    parse_overrides,
+    text_of,
+    values_of,
+)
 from common.utils.beartype import ge
 
 if TYPE_CHECKING:
@@ -63,7 +74,7 @@ class OptunaFields:
     n_jobs: Annotated[int, ge(1)] = 1
     direction: Direction | None = None
     seed: Annotated[int, ge(0)] = 0
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str | float | bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,6 +109,9 @@ class OptunaSearch(Search):
                 "hydra/sweeper=optuna has nothing to search: give hydra.sweeper.params in the task file, or "
                 "<key>=interval(<from>,<to>) on the command line. hydra/sweeper=grid runs without a search."
             )
+        for override in searched:
+            if override.is_discrete_sweep() and num_values(override) > MOST_POINTS:
+                raise ConfigError(f"{text_of(override)} lists more than {MOST_POINTS:,} values: search an interval.")
         self.swept = [override.get_key_element() for override in searched]
         self.num_points = fields.n_trials
         self.num_together = min(fields.n_jobs, fields.n_trials)
@@ -271,8 +285,11 @@ def search_of(sweeper: DictConfig, arguments: list[str], engine: Engine) -> Sear
         ConfigError: the sweeper cannot sweep over what is asked for.
     """
     is_chosen = folder_of_job() is not None or folder_of_first_rank() is not None or is_replay()
-    if is_chosen or sweeper._target_ != OptunaSweeperConfig._target_:
-        return Grid(arguments)
-    fields: Any = OmegaConf.to_container(sweeper, resolve=True)
-    told = OptunaFields(**{key: value for key, value in fields.items() if key[0] != "_"})
+    if is_chosen:
+        return Grid(arguments, GridFields())
+    node: Any = OmegaConf.to_container(sweeper, resolve=True)
+    fields = {key: value for key, value in node.items() if key[0] != "_"}
+    if sweeper._target_ != OptunaSweeperConfig._target_:
+        return Grid(arguments, GridFields(**fields))
+    told = OptunaFields(**fields)
     return OptunaSearch(arguments, replace(told, direction=told.direction or engine.direction))

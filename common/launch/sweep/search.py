@@ -3,19 +3,26 @@
 The grid has a point for each combination of comma-separated values.
 """
 
+import functools
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, overload
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from common.errors import ConfigError
 from common.run.finished import read_settled_record
 from common.run.record import DamagedRecordError
+from common.utils.beartype import ge
+from common.utils.text import short, shown, without_error_names
+
+MOST_POINTS = 100_000
 
 PointStatus = Literal["finished", "failed", "pruned", "stopped", "killed", "not started"]
 """`pruned`: given up as hopeless, by an `optuna.TrialPruned`. `killed`: without a chance to say how it ended."""
@@ -69,10 +76,22 @@ def outcome_of(folder: Path | None, error: str | None, budget: dict[str, Any]) -
 
 
 @dataclass
-class GridSweeperConfig:
-    """Configures the grid sweeper, which has nothing to configure."""
+class GridFields:
+    """What the grid sweeper is told.
+
+    Attributes:
+        max_points: How many points a grid may have: one more zero in a range is seldom meant.
+    """
+
+    max_points: Annotated[int, ge(1)] = MOST_POINTS
+
+
+@dataclass
+class GridSweeperConfig(GridFields):
+    """Configures the grid sweeper; see `GridFields`."""
 
     _target_: str = "hydra_plugins.ai_research.sweeper.GridSweeper"
+    _convert_: str = "all"
 
 
 @dataclass
@@ -107,7 +126,7 @@ class Search(ABC):
     swept: list[str]
     num_points: int
     num_together: int
-    examples: list[list[str]]
+    examples: Sequence[list[str]]
     facts: dict[str, Any]
     budget: dict[str, Any]
     keeps_finished: bool
@@ -133,16 +152,49 @@ class Search(ABC):
         """
 
 
+class GridPoints(Sequence[list[str]]):
+    """The overrides of each point of a grid, the last key varying fastest; none is made before it is asked for.
+
+    Args:
+        axes: For each override its values, as overrides.
+    """
+
+    def __init__(self, axes: Sequence[Sequence[str]]) -> None:
+        self._axes = axes
+
+    def __len__(self) -> int:
+        """Returns how many points there are."""
+        return math.prod(map(len, self._axes))
+
+    @overload
+    def __getitem__(self, index: int) -> list[str]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[list[str]]: ...
+
+    def __getitem__(self, index: int | slice) -> list[str] | list[list[str]]:
+        """Returns the overrides of a point."""
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        rest = range(len(self))[index]
+        point = []
+        for axis in reversed(self._axes):
+            rest, place = divmod(rest, len(axis))
+            point.append(axis[place])
+        return point[::-1]
+
+
 class Grid(Search):
     """All combinations of the values that a command line lists.
 
     Args:
         arguments: The command's overrides.
+        fields: The sweeper's.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], fields: GridFields) -> None:
         self.swept = swept_keys(arguments)
-        self.examples = expand_grid(arguments)
+        self.examples = expand_grid(arguments, fields.max_points)
         self.num_points = self.num_together = self.num_named = len(self.examples)
         self.keeps_finished = False
         self.facts: dict[str, Any] = {}
@@ -156,9 +208,35 @@ class Grid(Search):
         """Does nothing: no point depends on another."""
 
 
-def parse_overrides(arguments: list[str]) -> list[Override]:
-    """Parses the `key=value` arguments of a command line."""
-    return OverridesParser.create().parse_overrides(arguments)
+_loader: ConfigLoader | None = None
+
+
+def parse_with(loader: ConfigLoader | None) -> None:
+    """Lets overrides name choices by patterns, as in `glob(*)`: a loader knows what there is to choose from."""
+    global _loader  # One process runs one command.
+    _loader = loader
+    _parsed.cache_clear()
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[Override]:
+    """Parses the `key=value` arguments of a command line.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    return [_parsed(argument) for argument in arguments]
+
+
+@functools.lru_cache(maxsize=20_000)
+def _parsed(argument: str) -> Override:
+    try:
+        return OverridesParser.create(_loader).parse_overrides([argument])[0]
+    except (HydraException, ValueError, RecursionError) as error:
+        said = short(without_error_names(str(error).partition("\n")[0]) or "it is nested too deeply", 120)
+        raise ConfigError(
+            f"{shown(argument)} is no override: {said}. Write key=value; a value with other signs than letters, digits "
+            "and ./:- goes into quotes, 'key=\"a value\"'."
+        ) from error
 
 
 def text_of(override: Override) -> str:
@@ -167,19 +245,27 @@ def text_of(override: Override) -> str:
     return override.input_line
 
 
-def expand_grid(arguments: list[str]) -> list[list[str]]:
+def expand_grid(arguments: list[str], max_points: int = MOST_POINTS) -> GridPoints:
     """Returns the overrides of each point of the grid that a command line spans.
 
     Args:
         arguments: The command's overrides, for example `["task=fnn", "litmodule.optimizer.lr=0.1,0.2"]`.
+        max_points: How many there may be.
 
     Returns:
         One list of overrides per point; a single list where nothing is swept.
 
     Raises:
-        ConfigError: a value asks for a random sweep, which a grid cannot give.
+        ConfigError: a value asks for a random sweep, which a grid cannot give; there are too many points, or none.
     """
-    return [list(point) for point in product(*(_values(override) for override in parse_overrides(arguments)))]
+    overrides = parse_overrides(arguments)
+    count = math.prod(map(num_values, overrides))
+    if count > max_points:
+        raise ConfigError(
+            f"The sweep has {count:,} points, more than hydra.sweeper.max_points={max_points}. Is that meant? Then add "
+            f"hydra.sweeper.max_points={count}."
+        )
+    return GridPoints([_values(override) for override in overrides])
 
 
 def swept_keys(arguments: list[str]) -> list[str]:
@@ -187,15 +273,46 @@ def swept_keys(arguments: list[str]) -> list[str]:
     return [override.get_key_element() for override in parse_overrides(arguments) if override.is_sweep_override()]
 
 
-def _values(override: Override) -> list[str]:
+def num_values(override: Override) -> int:
+    """Returns how many values an override lists, without listing them.
+
+    Raises:
+        ConfigError: it lists none, or never ends, or is drawn anew by each launch.
+    """
     if not override.is_sweep_override():
-        return [text_of(override)]
+        return 1
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"The grid sweeper cannot sweep over {override.input_line}: it takes lists of values, "
+            f"The grid sweeper cannot sweep over {short(text_of(override))}: it takes lists of values, "
             "as in key=1,2,3 or key=range(1,4). hydra/sweeper=optuna searches intervals."
         )
-    return values_of(override)
+    sweep: Any = override.value()
+    if getattr(sweep, "shuffle", False):
+        raise ConfigError(
+            f"{short(text_of(override))}: each launch would draw another order, and none could continue the "
+            "one before. Leave shuffle out."
+        )
+    if isinstance(sweep, RangeSweep):
+        count = _length(sweep)
+    else:
+        count = len(sweep.list if isinstance(sweep, ChoiceSweep) else values_of(override))
+    if count == 0:
+        raise ConfigError(f"{short(text_of(override))} lists no value.")
+    return count
+
+
+def _length(sweep: RangeSweep) -> int:
+    bounds = [float(str(bound)) for bound in (sweep.start, sweep.stop, sweep.step)]
+    start, stop, step = bounds
+    if step == 0 or not all(map(math.isfinite, bounds)):
+        raise ConfigError(
+            f"range({sweep.start},{sweep.stop},{sweep.step}) never ends: its bounds must be finite, its step not 0."
+        )
+    return max(0, math.ceil((stop - start) / step))
+
+
+def _values(override: Override) -> list[str]:
+    return values_of(override) if override.is_sweep_override() else [text_of(override)]
 
 
 def values_of(override: Override) -> list[str]:
