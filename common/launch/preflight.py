@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.check import Declared, Judge, check_hydra
 from common.check.annotations import hints_of
+from common.check.composition import described_errors
 from common.check.hydra_node import ALLOWED, key_is_open
 from common.check.problem import Problem
 from common.check.task_file import TaskFile, read_task_file
@@ -25,7 +26,6 @@ from common.check.tree import resolve as resolve_target
 from common.config import CONTINUE, Device
 from common.errors import ConfigError
 from common.launch.composing import CONFIG_NAME, CachingConfigLoader
-from common.launch.composing_errors import described_errors
 from common.launch.findings import Findings
 from common.launch.resources import LocalResources, check_gpus, count_ranks_per_node, granted
 from common.launch.role import folder_of_job, is_replay, refuse_foreign_rank

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.run.neutral import neutral_environment
+
 NEUTRAL = (
     *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", f"core.hooksPath={os.devnull}"),
     *("-c", "core.quotePath=true", "-c", "core.preloadIndex=false", "-c", "core.commitGraph=false"),
@@ -93,7 +95,7 @@ def plumbing(folder: Path) -> Iterator[Plumbing]:
     """
     if shutil.which("git") is None:
         raise GitError("git is not installed")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_CONFIG"))}
+    kept = {name: value for name, value in neutral_environment().items() if not name.startswith("XDG_CONFIG")}
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / ".gitconfig").write_bytes(b"[safe]\n\tdirectory = *\n")
         own = {"HOME": home, "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"}

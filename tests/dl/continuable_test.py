@@ -10,8 +10,9 @@ from pytorch_lightning import Callback, Trainer, callbacks
 from pytorch_lightning.callbacks.spike import SpikeDetection
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from common.dl.checks import REFUSED_CALLBACKS, check_continuable, reason_against
+from common.dl.checks import check_continuable
 from common.dl.config import DeepLearningSubtaskConfig
+from common.dl.continuable import REFUSED_CALLBACKS, reason_against
 from common.dl.datamodule.base import BaseDataModule
 from common.dl.utils.lightning import instantiate_trainer
 from common.errors import ConfigError

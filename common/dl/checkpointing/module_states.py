@@ -7,7 +7,6 @@ from pytorch_lightning import LightningModule
 from torch import nn
 from torchmetrics import Metric
 
-from common.dl.litmodule.base import BaseLitModule
 from common.foreign.torchmetrics import get_state, set_state
 
 
@@ -56,7 +55,7 @@ class StepUndo:
     """
 
     def __init__(self, module: LightningModule) -> None:
-        self._module = module
+        self._module: Any = module
         self._buffers = list(module.buffers())
         self._metrics = [metric for metric in module.modules() if isinstance(metric, Metric)]
         self.take(is_accumulating=False)
@@ -68,14 +67,14 @@ class StepUndo:
             is_accumulating: Whether gradients wait for further batches.
         """
         self.is_possible = not is_accumulating
-        self._counters = self._module.counters() if isinstance(self._module, BaseLitModule) else {}
+        self._counters = self._module.counters() if hasattr(self._module, "counters") else {}  # As `BaseLitModule` has.
         self._values = [buffer.clone() for buffer in self._buffers]
         # A metric without updates is as `reset` leaves it.
         self._states = [get_state(metric) if metric.update_count else None for metric in self._metrics]
 
     def put_back(self) -> None:
         """Makes everything as it was when `take` was called last."""
-        if isinstance(self._module, BaseLitModule):
+        if hasattr(self._module, "set_counters"):
             self._module.set_counters(self._counters)
         for buffer, value in zip(self._buffers, self._values, strict=True):
             buffer.copy_(value)

@@ -52,7 +52,8 @@ def finish(evolution: Evolution, records: Records | None, config: Neuroevolution
     spec: dict[str, Any] = {key: whole[key] for key in SPEC_KEYS}
     spec["registration"] = evolution.evaluator.registration()
     write_champion(folder, evolution.champion, spec)
-    pictures = [*plot_run(folder), *record_champion(evolution, records.run, folder, config.seed)]
+    played = evolution.evaluator, evolution.actors, evolution.champion
+    pictures = [*plot_run(folder), *record_champion(*played, records.run, folder, config.seed)]
     records.run.finish()
     print_summary(folder, {"generations": evolution.generation, **metrics}, pictures, records.run.address)
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import ConfigError
-from common.ne.evolution import Evolution
+from common.ne.champion import Champion
+from common.ne.evaluator.base import BaseEvaluator
 from common.ne.outputs.wandb import BaseRun
+from common.ne.population.actor import Actors
 from common.ne.random_numbers import episode_seeds
 from common.run.atomic import write_atomically
 
@@ -20,11 +22,15 @@ MAX_PICTURES = 150
 MAX_WIDTH = 320
 
 
-def record_champion(evolution: Evolution, run: BaseRun, folder: Path, seed: int) -> list[Path]:
+def record_champion(
+    evaluator: BaseEvaluator, actors: Actors, champion: Champion, run: BaseRun, folder: Path, seed: int
+) -> list[Path]:
     """Records an episode of the champion as a GIF, and sends it to W&B.
 
     Args:
-        evolution: Has a champion.
+        evaluator: Plays the episode.
+        actors: Says what individuals are.
+        champion: Who plays.
         run: The W&B run.
         folder: The run's folder.
         seed: The run's seed, from which the start state follows.
@@ -32,12 +38,11 @@ def record_champion(evolution: Evolution, run: BaseRun, folder: Path, seed: int)
     Returns:
         The file; nothing where the environment cannot be drawn on this machine.
     """
-    assert evolution.champion is not None
     start = int(episode_seeds(seed, 0, "recording", 1, 1, is_shared=True)[0, 0])
     try:
-        pictures, seconds = evolution.evaluator.record(evolution.actors, evolution.champion.arrays, start)
+        pictures, seconds = evaluator.record(actors, champion.arrays, start)
         if not pictures:
-            raise ConfigError(f"{type(evolution.evaluator).__name__} drew nothing.")
+            raise ConfigError(f"{type(evaluator).__name__} drew nothing.")
         write_gif(folder / FILE_NAME, pictures, seconds)
     except Exception as error:  # Anybody's code, on a machine that may have no screen. The run is finished without.
         log.warning("No GIF of the champion: %s", str(error).partition("\n")[0] or type(error).__name__)
