@@ -17,9 +17,9 @@ from common.engine import Engine
 from common.errors import ConfigError, ContractError, report_errors
 from common.launch import preflight
 from common.launch.composing import CONFIG_NAME, VERSION_BASE, composing_once
+from common.run.folder import outputs_root
 from common.store import store_configs
 from common.utils.hydra_zen import destructure
-from common.utils.misc import outputs_root
 from common.utils.runner import get_absolute_project_path, overrides_first, overrides_to_run
 from common.utils.terminal import show_what_can_be_shown
 

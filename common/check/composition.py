@@ -9,10 +9,11 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from common.check.problem import without_error_names
 from common.check.task_file import describe_yaml_error
 from common.errors import ConfigError
 from common.utils.misc import nearest
-from common.utils.text import short, without_error_names
+from common.utils.text import short
 
 
 @contextmanager

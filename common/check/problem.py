@@ -1,6 +1,10 @@
 """What a check finds wrong."""
 
+import re
 from dataclasses import dataclass
+
+ERROR_NAMES = re.compile(r"\b[A-Z]\w*(Error|Exception)\b(\(\))?( (raised )?while [^:]*)?:?\s*")
+"""As other packages put them into their texts: `KeyError raised while resolving interpolation: `."""
 
 
 @dataclass(frozen=True)
@@ -17,3 +21,8 @@ class Problem:
     key: str
     text: str
     kind: str = ""
+
+
+def without_error_names(text: str) -> str:
+    """Returns what an error says without the names that Python has for it and others that it came from."""
+    return ERROR_NAMES.sub("", text).strip()

@@ -8,10 +8,10 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from common.check.problem import Problem
+from common.check.problem import Problem, without_error_names
 from common.errors import ConfigError
 from common.utils.hydra import leaves
-from common.utils.text import short, shown, without_error_names
+from common.utils.text import short, shown
 
 MOST_REMEMBERED = 1000
 

@@ -17,8 +17,9 @@ from packaging.requirements import Requirement
 from common.cli.environment import differences_from, installed_version, locked_versions, unreachable_because
 from common.cli.find import all_points, data_path, newest_first, task_folders
 from common.errors import ConfigError
+from common.run.folder import outputs_root
 from common.run.uncommitted import git_state
-from common.utils.misc import outputs_root, repository_path
+from common.utils.misc import repository_path
 from common.utils.wandb import login_wandb
 
 Verdict = Literal["good", "warning", "fault"]

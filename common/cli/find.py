@@ -7,8 +7,9 @@ from pathlib import Path
 
 from common.cli.runs import Run, names_of_subfolders, read_run, subfolders
 from common.errors import ConfigError
+from common.run.folder import outputs_root
 from common.run.record import FILE_NAME as RECORD
-from common.utils.misc import nearest, outputs_root
+from common.utils.misc import nearest
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
 

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 import stat
 import tempfile
@@ -13,6 +14,8 @@ from common.errors import ConfigError
 from common.run.atomic import NEW, folder_prefix, remove_leftovers
 from common.run.files import check_files
 from common.run.mending import mend_checkpoints
+from common.utils.misc import REMOTE, repository_path
+from common.utils.text import shown
 
 MAX_NAME_BYTES = 120
 """Leaves room for the suffixes that programs append to a name; file systems allow 255 bytes, encrypted ones 143."""
@@ -107,3 +110,18 @@ def name_of_point(index: int, num_points: int, overrides: list[str]) -> str:
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         name = f"{name[: MAX_NAME_BYTES - len(digest) - 1]}_{digest}"
     return name
+
+
+def outputs_root() -> Path:
+    """Returns the folder below which data and outputs lie: AI_RESEARCH_PATH, or the repository.
+
+    Raises:
+        ConfigError: the variable names no folder of this machine.
+    """
+    given = os.environ.get("AI_RESEARCH_PATH")
+    if given and (REMOTE.match(given) or not given.isprintable()):
+        raise ConfigError(
+            f"AI_RESEARCH_PATH={shown(given)} is no folder of this machine. Set it to one, such as a mounted disk; "
+            "what lies elsewhere is copied there."
+        )
+    return Path(given).expanduser().absolute() if given else repository_path()

@@ -6,9 +6,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from common.errors import ConfigError
-from common.utils.text import shown
-
 REMOTE = re.compile(r"[\w.+-]{2,}:|[^/]*@[^/]*:")
 """How an address begins: `s3://bucket`, `host:/folder`, `user@host:folder`."""
 
@@ -48,21 +45,6 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
         by_leaf.setdefault(candidate.rpartition(".")[2], candidate)
     close = difflib.get_close_matches(leaf, by_leaf, n=1, cutoff=0.6)
     return by_leaf[close[0]] if close else None
-
-
-def outputs_root() -> Path:
-    """Returns the folder below which data and outputs lie: AI_RESEARCH_PATH, or the repository.
-
-    Raises:
-        ConfigError: the variable names no folder of this machine.
-    """
-    given = os.environ.get("AI_RESEARCH_PATH")
-    if given and (REMOTE.match(given) or not given.isprintable()):
-        raise ConfigError(
-            f"AI_RESEARCH_PATH={shown(given)} is no folder of this machine. Set it to one, such as a mounted disk; "
-            "what lies elsewhere is copied there."
-        )
-    return Path(given).expanduser().absolute() if given else repository_path()
 
 
 def repository_path() -> Path:

@@ -9,9 +9,6 @@ CONTROL_CHARACTERS = re.compile(
 )
 """What moves the cursor, colours, or turns the direction of writing; line feeds and tabs are none."""
 
-ERROR_NAMES = re.compile(r"\b[A-Z]\w*(Error|Exception)\b(\(\))?( (raised )?while [^:]*)?:?\s*")
-"""As other packages put them into their texts: `KeyError raised while resolving interpolation: `."""
-
 
 def duration_text(seconds: float | None) -> str:
     """Returns a duration in the two largest units that it has."""
@@ -64,11 +61,6 @@ def shown(value: Any, length: int = 100) -> str:
     except RecursionError:  # It holds itself, or is nested too deeply.
         text = f"a {type(value).__name__}"
     return short(text, length)
-
-
-def without_error_names(text: str) -> str:
-    """Returns what an error says without the names that Python has for it and others that it came from."""
-    return ERROR_NAMES.sub("", text).strip()
 
 
 def short(text: str, length: int = 100) -> str:

@@ -3,9 +3,10 @@
 import pytest
 from rich.console import Console
 
+from common.check.problem import without_error_names
 from common.cli.output import facts_table
 from common.utils.table import make_table
-from common.utils.text import printable, short, shown, without_error_names
+from common.utils.text import printable, short, shown
 
 HOSTILE = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "a\x08b", "\x9b2J", "\u202etxt", "\x00"]
 

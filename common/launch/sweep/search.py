@@ -16,11 +16,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from common.check.problem import without_error_names
 from common.errors import ConfigError
 from common.run.finished import read_settled_record
 from common.run.record import DamagedRecordError
 from common.utils.beartype import ge
-from common.utils.text import short, shown, without_error_names
+from common.utils.text import short, shown
 
 MOST_POINTS = 100_000
 
