@@ -1,5 +1,6 @@
 """What the standard output is, and how much fits on a line of it."""
 
+import contextlib
 import io
 import os
 import sys
@@ -18,7 +19,8 @@ def show_what_can_be_shown() -> None:
     """Lets what is printed be replaced where the terminal, or the locale, has no such character."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # A pipe that somebody opened at a place in it cannot be asked for it.
+                stream.reconfigure(errors="replace")
 
 
 def screen_size(stream: Any) -> tuple[int, int]:
