@@ -32,6 +32,8 @@ def history_of(folder: Path) -> tuple[dict[int, dict[str, str]], list[str]]:
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         for row in _rows(path):
             step = int(row.pop("_step"))
+            if not row:  # Where a launch went on counting.
+                continue
             if rows.setdefault(step, row) != row:
                 problems.append(f"W&B's step {step} was logged twice: {rows[step]} and {row}")
     return rows, problems

@@ -258,4 +258,4 @@ def _forward_wandb(trainer: Trainer, step: int | None) -> None:
     logger = wandb_logger(trainer)
     reached = None if logger is None else logger.num_rows()
     if logger is not None and reached is not None and step is not None and reached < step:
-        logger.log_row({"trainer/global_step": trainer.global_step}, step=step)
+        logger.log_row({}, step=step)  # Nothing: this launch may be killed before the row itself is written.
