@@ -270,7 +270,7 @@ def test_a_finished_run_of_two_ranks_stays_finished(
     finished = command("mlp", *words, "trainer.max_epochs=1")
     assert finished.status == 0, finished.output
     before = state_of(finished.folder)
-    monkeypatch.setattr("common.launch.ranks.GRACE_S", 1)  # The other rank waits for the one that failed.
+    monkeypatch.setattr("common.launch.job.GRACE_S", 1)  # The other rank waits for the one that failed.
     with no_checkpoint_fits():
         failed = command("mlp", *words, *LONGER, root=finished.root)
     assert failed.status == 1

@@ -112,7 +112,7 @@ def registration_of(name: str) -> dict[str, Any]:
     """
     import gymnasium
 
-    spec = gymnasium.spec(name)
+    spec = gymnasium.spec(name.rpartition(":")[2])
     entry: Any = spec.entry_point
     place = entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}" if entry else ""
     if not place.startswith("projects."):

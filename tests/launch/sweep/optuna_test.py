@@ -221,10 +221,8 @@ def test_journal_that_is_a_folder_is_told_in_a_sentence(run, outputs) -> None:
     (sweep / STORAGE_NAME).unlink()
     (sweep / STORAGE_NAME).mkdir()
     outcome = run(*trials(3))
-    assert outcome.status == 1
-    assert (
-        f"{sweep / STORAGE_NAME}, where the search keeps its trials, cannot be read or written: Is a d" in outcome.err
-    )
+    assert outcome.status == 2
+    assert f"{sweep / STORAGE_NAME} is a folder, where a file belongs. Move it away or mend it" in outcome.err
 
 
 def test_result_that_is_no_number_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
