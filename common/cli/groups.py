@@ -87,6 +87,9 @@ def settings_of(run: Run) -> dict[str, Any]:
     tree = {**config, "data": run.record.data} if run.record.data else config
     left_out = (SEED, *WITHOUT_EFFECT, *run.record.engine.without_effect)
     flat = {key: value for key, value in flattened(tree).items() if not is_below(key, left_out)}
+    # What is linked to the seed, such as the data module's, is on record by its value.
+    links = [key for key, value in flat.items() if key.endswith(".seed") and value == run.record.seed]
+    flat = {key: value for key, value in flat.items() if key not in links}
     origin = run.record.origin
     start = {}
     if origin is not None:

@@ -151,7 +151,8 @@ FIRST_LAUNCH = {
 """What the guide says in words, or shows, of the launch that is stopped."""
 
 ALSO_PRINTED = re.compile(
-    r"Network: .* parameters\.|Batch size: .*\.|Data-loading workers: .*\.|Weight decay: .*\.|  (val|test)/(loss|accuracy) +\d\.\d{4}"
+    r"Network: .* parameters\.|Batch size: .*\.|Data-loading workers: .*\.|Weight decay: .*\."
+    r"|  (val|test)/(loss|accuracy) +\d\.\d{4}"
     r"|  (folder|plots|W&B) +\S.*|W&B logs offline: there is no key\. .*|Epoch \d+: \d+ s, .*"
     r"|hydra\.launcher\.cpus_per_task=4 is more .*|generated new fontManager"
 )

@@ -161,7 +161,7 @@ def test_each_gpu_has_a_process() -> None:
 
 def test_unset_the_root_is_the_repository(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("AI_RESEARCH_PATH")
-    monkeypatch.setattr("common.utils.misc.repository_path", lambda: tmp_path / "repository")
+    monkeypatch.setattr("common.run.folder.repository_path", lambda: tmp_path / "repository")
     assert run().status == 0
     assert list((tmp_path / "repository" / "data" / "scratch_project" / "tiny").glob("*/result.txt"))
     monkeypatch.delenv("AI_RESEARCH_PATH")

@@ -76,7 +76,7 @@ class ToyRunner(BaseTaskRunner):
         start = own or (None if config.ckpt_path in (None, CONTINUE) else Path(str(config.ckpt_path)))
         state: dict[str, Any] = {"round": 0, "place": 5.0, "metrics": None}
         if start is not None:
-            state = read_newest_checkpoint(start, is_own=own is not None)
+            state = read_newest_checkpoint(start)
         if own is not None:
             metrics.load_state_dict(state["metrics"])
         while state["round"] < config.num_rounds:
