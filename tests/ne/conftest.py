@@ -19,6 +19,7 @@ from common.ne.population.spaces import Spaces
 from common.utils.hydra_zen import destructure
 from projects.ne_control_score.train import TaskRunner
 from tests.conftest import REPOSITORY
+from tests.ne import environments  # noqa: F401  # Registers them.
 
 NETWORKS = ("feedforward", "recurrent", "dynamic")
 ALGORITHMS = ("simple_ga", "tournament", "openai_es", "snes", "pgpe", "cma_es")
