@@ -27,6 +27,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, LRScheduler
 
 from common.dl.checkpointing.checkpointer import Checkpointer
+from common.dl.litmodule.parameter_groups import decayed_and_not
 from common.dl.utils import lightning
 from common.utils.torch import import_torchvision
 from projects.classify_mnist.datamodule import MEAN, STD, MNISTDataModule, MNISTDataModuleConfig
@@ -167,7 +168,8 @@ def build_network(task: str) -> nn.Sequential:
 
 def build_optimizer(network: nn.Module, task: str) -> tuple[torch.optim.Optimizer, LRScheduler]:
     """Returns what a task configures: AdamW, with a linear warm-up for `mlp` and a constant rate for `fnn`."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=read_task(task).litmodule.optimizer.lr)
+    groups = decayed_and_not(list(network.parameters()))  # As ours has it, so that all compute the same.
+    optimizer = torch.optim.AdamW(groups, lr=read_task(task).litmodule.optimizer.lr)
     if task == "fnn":
         return optimizer, ConstantLR(optimizer, factor=1.0, total_iters=0)
     return optimizer, LinearLR(optimizer, start_factor=0.01, end_factor=1.0, total_iters=100)

@@ -44,7 +44,3 @@ def command(as_json: bool) -> None:
         console().print(make_table("", "what", "seen", "what mends it", rows=rows))
         click.echo("A run would fail." if num_faults else "Runs will work.")
     sys.exit(1 if num_faults else 0)
-
-
-def _row_of(finding: Finding) -> list[str | Text]:
-    return [Text(finding.verdict, style=STYLES[finding.verdict]), finding.subject, finding.detail, finding.remedy]

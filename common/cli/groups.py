@@ -17,6 +17,7 @@ from common.run.files import UnusableFileError, read_bytes
 from common.run.identity import WITHOUT_EFFECT, changed_files
 
 SEED = "config.seed"
+SEED_SUFFIX = ".seed"
 
 
 @dataclass
@@ -87,9 +88,9 @@ def settings_of(run: Run) -> dict[str, Any]:
     tree = {**config, "data": run.record.data} if run.record.data else config
     left_out = (SEED, *WITHOUT_EFFECT, *run.record.engine.without_effect)
     flat = {key: value for key, value in flattened(tree).items() if not is_below(key, left_out)}
-    # What is linked to the seed, such as the data module's, is on record by its value.
-    links = [key for key, value in flat.items() if key.endswith(".seed") and value == run.record.seed]
-    flat = {key: value for key, value in flat.items() if key not in links}
+    # What is linked to the seed, such as the data module's own, is stored by its value; what was set by hand is not.
+    linked = {key for key, value in flat.items() if key.endswith(SEED_SUFFIX) and value == run.record.seed}
+    flat = {key: value for key, value in flat.items() if key not in linked - run.record.changes.keys()}
     origin = run.record.origin
     start = {}
     if origin is not None:

@@ -149,6 +149,18 @@ def test_a_damaged_configuration_is_named(ai_research: Any, make_seeds: Any) -> 
     assert str(folder) in said.err
 
 
+def test_seeds_that_follow_the_run_s_tell_no_groups_apart_and_a_seed_set_by_hand_does(
+    ai_research: Any, make_run: Any
+) -> None:
+    for seed in (0, 1):
+        key = "datamodule.config.seed"
+        rows_of = [{"step": 1, "val/loss": 1.0}]
+        make_run(seed=seed, settings={key: seed}, changes={}, metrics=rows_of)
+        make_run(seed=seed, settings={key: 0}, metrics=rows_of)
+    groups = ai_research("compare", "project/task", "--json").json["groups"]
+    assert sorted(sorted(group["seeds"]) for group in groups) == [[0, 1], [0, 1]]
+
+
 @pytest.mark.slow
 def test_a_real_sweep_with_its_picture_and_table(ai_research: Any, real: Path, tmp_path: Path) -> None:
     picture, table = tmp_path / "curves.png", tmp_path / "table.csv"
